@@ -1,0 +1,50 @@
+/*
+ * struct verdict: what an answer, or the lack of one, means for one recipient. This is the table
+ * "What an answer means" of cenmail-internals(7), used by both ends of the hop.
+ */
+#ifndef CENMAIL_VERDICT_H
+#define CENMAIL_VERDICT_H
+
+#include "base/reply.h"
+
+#include <stdint.h>
+
+enum verdict_class {
+	VERDICT_SENT,    /* settled */
+	VERDICT_NEVER,   /* failed: the message can't be delivered to this recipient */
+	VERDICT_LATER,   /* this message backs off */
+	VERDICT_ROAD,    /* the route's fault: nothing ages, nothing bounces */
+	VERDICT_PACE,    /* the route pauses for retry_ms */
+	VERDICT_HELD,    /* an operator has to act on this message (SES does not know its sender) */
+	VERDICT_UNKNOWN, /* the peer's answers don't add up: the connection ends, tried again */
+};
+const char *verdict_name(enum verdict_class c); /* "sent", "never", …: as in class=NAME */
+
+/* What happened to one recipient on the wire. */
+struct outcome {
+	enum step step; /* where it was decided */
+	bool lost; /* no reply: the connection ended or a deadline passed; reply.text says how */
+	bool unexpected; /* a reply that can't be: content accepted after a refused MAIL, garbage */
+	bool maybe_sent; /* the whole content was handed to the transport and no answer came */
+	struct reply reply;
+};
+
+struct verdict {
+	enum verdict_class class;
+	int64_t retry_ms; /* for PACE and ROAD where the peer named it; 0: it did not */
+	bool maybe_sent;
+	bool own_mail; /* a ROAD fault that came after this message's own MAIL: it backs off too */
+	struct reply reply; /* code 0 when none came: reply.text then says what happened */
+};
+
+/* Whose answer it is: the listener says `class=` itself, and is believed; SES's and everybody
+ * else's answers are read by code and text. */
+struct verdict_rules {
+	bool peer_says_class; /* the peer offered XONCE */
+	const char *sender;   /* for 554 … not verified: does it name this sender? */
+	const char *recipient;
+};
+
+void verdict_pass(const struct outcome *o, const struct verdict_rules *rules, struct verdict *ret);
+
+#endif

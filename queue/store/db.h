@@ -1,0 +1,36 @@
+/*
+ * A hardened SQLite connection and a table of prepared statements, shared by the queue and the
+ * listener's journal.
+ */
+#ifndef CENMAIL_DB_H
+#define CENMAIL_DB_H
+
+#include "base/err.h"
+#include "base/span.h"
+
+#include <sqlite3.h>
+#include <stdint.h>
+
+struct db {
+	sqlite3 *handle;
+	sqlite3_stmt **stmt; /* by index of the table given to db_prepare */
+	unsigned stmts;
+};
+
+/* Opens without creating (create: for journal.db and --init only), then: busy timeout, WAL mode
+ * checked, synchronous FULL, wal_autocheckpoint 0, NO_CKPT_ON_CLOSE, PERSIST_WAL, trusted_schema
+ * off, DEFENSIVE, triggers off, mmap off, temp_store memory. 0 or -1. */
+int db_open(struct db *d, const char *path, bool create, struct err *e);
+void db_close(struct db *d);
+int db_prepare(struct db *d, const char *const *sql, unsigned n, struct err *e);
+int db_exec(struct db *d, const char *sql, struct err *e);
+/* The statement, reset and with its bindings cleared. */
+sqlite3_stmt *db_stmt(struct db *d, unsigned i);
+/* SQLITE_ROW: 1, SQLITE_DONE: 0 (and the statement is reset), else -1 with err (and reset). */
+int db_step(struct db *d, sqlite3_stmt *s, struct err *e);
+/* Fills err from the handle: EX_TEMPFAIL, EX_CONFIG (not a database), with SQLite's words. -1. */
+int db_err(struct db *d, const char *what, struct err *e);
+void db_bind_span(sqlite3_stmt *s, int i, struct span v); /* text; borrowed until reset */
+void db_bind_blob(sqlite3_stmt *s, int i, const void *p, size_t n);
+
+#endif

@@ -1,0 +1,145 @@
+/*
+ * The queue: one SQLite file, and the only code that knows SQLite. Every write transaction and
+ * every checkpoint is made under flock on `queue.lock` beside the database; see schema.sql for the
+ * states, and cenmail-internals(7) for the rules.
+ *
+ * Times are milliseconds since 1970, UTC. Functions answer 0, or -1 with err; EX_TEMPFAIL when
+ * another try may succeed, EX_CONFIG when the database is missing, foreign, or of another version.
+ */
+#ifndef CENMAIL_STORE_H
+#define CENMAIL_STORE_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/verdict.h"
+
+#include <stdint.h>
+#include <sys/types.h>
+
+struct store;
+
+enum store_role { STORE_SUBMIT, STORE_FLUSH, STORE_LIST }; /* which statements are prepared */
+
+/* Opens, never creates. lock_wait_ms: how long any later call may wait for queue.lock. */
+int store_open(struct store **ret, const char *path, enum store_role role, int64_t lock_wait_ms,
+	struct err *e);
+void store_close(struct store *s);
+
+/* Creates the database with its lock files and WAL, 0600 in a directory that must exist, or
+ * migrates an older one; holds flush.lock, then queue.lock. Nothing to do is success. Refuses a
+ * network file system, a foreign or damaged file, and a newer version. *ret_created says which. */
+int store_init(const char *path, bool *ret_created, struct err *e);
+
+/* --- submission --- */
+
+struct store_rcpt {
+	const char *address;
+	const char *notify, *orcpt; /* NULL: none */
+};
+struct store_submission {
+	unsigned char key[16]; /* the message key: a second put of the same key stores nothing */
+	int64_t submitted;
+	uid_t uid;
+	const char *sender;     /* "" is the null sender */
+	const char *message_id; /* as in the header, with its angle brackets; "" when it has none */
+	bool eightbit;
+	const char *ret, *envid;
+	struct span content; /* normalised; may be a mapped file; written in pieces when large */
+	const struct store_rcpt *rcpt;
+	unsigned rcpts;
+};
+/* One transaction; durable when it answers 0. After COMMIT it checkpoints when the WAL has grown
+ * past its bound, and what that yields changes nothing. */
+int store_put(struct store *s, const struct store_submission *m, int64_t *ret_id, struct err *e);
+
+/* --- the flusher's side --- */
+
+struct store_due { /* valid during the callback only */
+	int64_t recipient, message, version;
+	const char *address;
+	char once[33]; /* 32 hexadecimal digits */
+	unsigned tries;
+	int64_t submitted, next_try;
+	uint64_t size; /* of the content */
+	const char
+		*doubt_journal; /* "" unless the last try ended in doubt: the journal it was at */
+	int64_t doubt_until;    /* wall ms until which that journal will know the token */
+	const char *notify, *orcpt;
+};
+/* Calls fn for recipients that are queued and due at `now`, those longest due first, all due
+ * recipients of a message together, until it answers false or `limit` recipients have been shown.
+ * One whose next_try lies further ahead than horizon_ms counts as due: the clock has been set
+ * back. No transaction is open while fn runs. 0 or -1. */
+int store_due(struct store *s, int64_t now, int64_t horizon_ms, unsigned limit,
+	bool (*fn)(void *arg, const struct store_due *d), void *arg, struct err *e);
+/* When the next one is due; INT64_MAX: none is queued. */
+int store_next_due(struct store *s, int64_t *ret_at, struct err *e);
+
+struct store_message {
+	int64_t id, submitted;
+	uid_t uid;
+	char *sender, *message_id; /* owned */
+	bool eightbit;
+	char *ret, *envid; /* owned, NULL: none */
+	struct buf content;
+};
+/* Message and content, checksum verified. 1; 0: it is gone (dropped by hand); -1: EX_DATAERR when
+ * what is stored can't be trusted (bad checksum, a value out of range): hold it with the words. */
+int store_load(struct store *s, int64_t message, struct store_message *ret, struct err *e);
+void store_message_done(struct store_message *m);
+
+enum store_state { STORE_QUEUED, STORE_HELD, STORE_SENT, STORE_FAILED };
+
+struct store_settlement { /* one try at one recipient */
+	int64_t recipient, message, version;
+	const char *address;    /* as it was tried */
+	enum store_state state; /* what the recipient becomes; QUEUED: next_try counts */
+	int64_t next_try;
+	bool counts;       /* tries goes up; false for the road's faults, which do not age mail */
+	bool quiet;        /* no row in attempts: the road was down before this message's turn */
+	const char *relay; /* scheme://host:port */
+	const struct reply *reply;
+	bool maybe_sent;
+	const char *doubt_journal; /* "" : not in doubt */
+	int64_t doubt_until;
+	const char *ses_id; /* "" unless sent */
+	int64_t at;
+	int64_t queued_ms, connect_ms, hop_ms,
+		ses_ms; /* the delay split; `seconds` is the last two */
+};
+/* All of them in one transaction. A recipient whose version has changed meanwhile (by hand), or
+ * that is gone, keeps its state: the try goes to attempts alone. keep_sent 0: the content of a
+ * message whose recipients are all sent is deleted here. ret_done (n flags, may be NULL) says for
+ * each whether the message has no recipient left to settle. */
+int store_settle(struct store *s, const struct store_settlement *v, unsigned n, int64_t keep_sent,
+	bool *ret_done, struct err *e);
+
+/* Checkpoints when the WAL is past its bound, or in any case when `idle`. */
+void store_checkpoint(struct store *s, bool idle);
+/* Takes queue.lock and lets it go: after that, whatever was committed under it can be seen. */
+int store_barrier(struct store *s, struct err *e);
+
+/* The locks of rule 7, in the directory of the queue: "flush.lock", "next.lock". wait: until it is
+ * free, or the deadline (monotonic ms), or stop_fd is readable. 1 taken (*ret_fd), 0 not, -1. Dies
+ * with its holder. */
+int store_lock_file(const char *queue, const char *name, int64_t deadline_ms, int stop_fd,
+	int *ret_fd, struct err *e);
+/* Paths beside the database, for inotify: queue.lock and the WAL. out is emptied first. */
+void store_lock_path(const char *queue, struct buf *out);
+void store_wal_path(const char *queue, struct buf *out);
+
+/* --- mailq --- */
+
+struct store_listed { /* valid during the callback only */
+	int64_t message, submitted;
+	uint64_t size;
+	const char *sender, *address, *state, *last_reply;
+	unsigned tries;
+	int64_t next_try;
+};
+/* Every recipient that is not settled, by message; those of one uid only, or of all ((uid_t)-1).
+ * Pages by key: short transactions, none open while fn runs. */
+int store_list(struct store *s, uid_t uid, bool (*fn)(void *arg, const struct store_listed *l),
+	void *arg, struct err *e);
+
+#endif
