@@ -11,6 +11,10 @@
 #include <string.h>
 #include <time.h>
 
+/* With clang, FORTIFY_SOURCE makes macros of these, which can't be poisoned. */
+#undef sprintf
+#undef vsprintf
+
 /* strings: struct buf (buf_add, buf_printf), snprintf with its result checked, memcpy */
 #pragma GCC poison strcpy strcat strncpy strncat sprintf vsprintf stpcpy strtok gets
 /* numbers: number_parse (base/number.h), which refuses signs, spaces and overflow */

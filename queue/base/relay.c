@@ -1,0 +1,294 @@
+/*
+ * Relay URLs and the files their secrets are in.
+ */
+#include "base/relay.h"
+
+#include "base/address.h"
+#include "base/number.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const struct scheme {
+	const char *name;
+	bool lmtp;
+	enum relay_tls tls;
+	const char *port;
+} schemes[] = {
+	{ "lmtps", true, RELAY_TLS_WRAPPED, "3535" },
+	{ "lmtp+starttls", true, RELAY_TLS_STARTTLS, "3535" },
+	{ "lmtp", true, RELAY_TLS_MAY, "3535" },
+	{ "smtps", false, RELAY_TLS_WRAPPED, "465" },
+	{ "smtp+starttls", false, RELAY_TLS_STARTTLS, "587" },
+	{ "smtp", false, RELAY_TLS_MAY, "25" },
+};
+
+/* Cuts the next word off the front of *rest; empty when there is none. */
+static struct span next_word(struct span *rest)
+{
+	*rest = span_trim(*rest);
+	size_t n = 0;
+	while (n < rest->n && rest->p[n] != ' ' && rest->p[n] != '\t')
+		n++;
+	struct span word = span_make(rest->p, n);
+	*rest = span_from(*rest, n);
+	return word;
+}
+
+/* s has been checked to hold printable ASCII only. */
+static bool copy(struct span s, char *to, size_t size)
+{
+	if (s.n >= size)
+		return false;
+	memcpy(to, s.p, s.n);
+	to[s.n] = '\0';
+	return true;
+}
+
+/* [2001:db8::1], 192.0.2.1 or a name. A name that looks like a number has to be an address. */
+static bool parse_host(struct span s, char *host, size_t size)
+{
+	unsigned char addr[16];
+
+	if (s.n > 2 && s.p[0] == '[' && s.p[s.n - 1] == ']')
+		return copy(span_make(s.p + 1, s.n - 2), host, size) &&
+		       inet_pton(AF_INET6, host, addr) == 1;
+	if (s.n == 0 || s.p[0] == '[' || !address_is_domain(s) || !copy(s, host, size))
+		return false;
+	const char *last = strrchr(host, '.');
+	last = last ? last + 1 : host;
+	if (*last >= '0' && *last <= '9' && strspn(last, "0123456789") == strlen(last))
+		return inet_pton(AF_INET, host, addr) == 1;
+	return true;
+}
+
+static int parse_hostport(
+	struct span s, const struct scheme *scheme, struct relay *r, struct err *e)
+{
+	struct span host = s, port = span_of(scheme->port);
+	size_t from = 0;
+	uint64_t number;
+
+	if (s.n > 0 && s.p[0] == '[') {
+		long end = span_find(s, ']');
+		from = end < 0 ? 0 : (size_t)end;
+	}
+	long colon = span_find(span_from(s, from), ':');
+	if (colon >= 0) {
+		host = span_make(s.p, from + (size_t)colon);
+		port = span_from(s, from + (size_t)colon + 1);
+	}
+	if (!parse_host(host, r->host, sizeof r->host))
+		return err_set(e, EX_CONFIG,
+			"relay host \"%.*s\" is no name and no address (an IPv6 address "
+			"stands in brackets)",
+			(int)(host.n < 100 ? host.n : 100), host.p);
+	if (number_parse(port, 65535, &number) < 0 || number == 0)
+		return err_set(e, EX_CONFIG, "relay port \"%.*s\" is not a number from 1 to 65535",
+			(int)(port.n < 20 ? port.n : 20), port.p);
+	snprintf(r->port, sizeof r->port, "%u", (unsigned)number);
+	return 0;
+}
+
+static int parse_url(struct span s, struct relay *r, struct err *e)
+{
+	const struct scheme *scheme = NULL;
+
+	for (size_t i = 0; i < sizeof schemes / sizeof *schemes && !scheme; i++) {
+		size_t n = strlen(schemes[i].name);
+		if (span_starts_nocase(s, schemes[i].name) &&
+			span_starts_nocase(span_from(s, n), "://")) {
+			scheme = &schemes[i];
+			s = span_from(s, n + 3);
+		}
+	}
+	if (!scheme)
+		return err_set(e, EX_CONFIG,
+			"relay \"%.*s\" does not begin with one of lmtps:// lmtp+starttls:// "
+			"lmtp:// "
+			"smtps:// smtp+starttls:// smtp://",
+			(int)(s.n < 100 ? s.n : 100), s.p);
+	r->lmtp = scheme->lmtp;
+	r->tls = scheme->tls;
+	if (parse_hostport(s, scheme, r, e) < 0)
+		return -1;
+	bool v6 = strchr(r->host, ':') != NULL;
+	int n = snprintf(r->text, sizeof r->text, "%s://%s%s%s:%s", scheme->name, v6 ? "[" : "",
+		r->host, v6 ? "]" : "", r->port);
+	if (n < 0 || (size_t)n >= sizeof r->text)
+		return err_set(e, EX_CONFIG, "relay URL too long");
+	return 0;
+}
+
+static int parse_pins(struct span s, struct relay *r, struct err *e)
+{
+	for (;;) {
+		long comma = span_find(s, ',');
+		struct span pin = comma < 0 ? s : span_make(s.p, (size_t)comma);
+		if (r->pins == RELAY_PINS)
+			return err_set(e, EX_CONFIG, "more than %d pins", RELAY_PINS);
+		if (!span_starts_nocase(pin, "sha256:") ||
+			hex_decode(span_from(pin, 7), r->pin[r->pins], 32) < 0)
+			return err_set(e, EX_CONFIG,
+				"pin \"%.*s\" is not sha256: and 64 hexadecimal digits",
+				(int)(pin.n < 100 ? pin.n : 100), pin.p);
+		r->pins++;
+		if (comma < 0)
+			return 0;
+		s = span_from(s, (size_t)comma + 1);
+	}
+}
+
+/* ca=FILE and secret=FILE: absolute, as cron's and systemd's working directories are not ours. */
+static int parse_file(const char *what, struct span s, char *to, size_t size, struct err *e)
+{
+	if (*to != '\0')
+		return err_set(e, EX_CONFIG, "%s= is given twice", what);
+	if (s.n == 0 || s.p[0] != '/' || !copy(s, to, size))
+		return err_set(e, EX_CONFIG, "%s= needs an absolute path of at most %zu octets",
+			what, size - 1);
+	return 0;
+}
+
+static int parse_option(struct span word, struct relay *r, struct err *e)
+{
+	if (span_starts_nocase(word, "pin="))
+		return parse_pins(span_from(word, 4), r, e);
+	if (span_starts_nocase(word, "ca="))
+		return parse_file("ca", span_from(word, 3), r->ca, sizeof r->ca, e);
+	if (span_starts_nocase(word, "secret="))
+		return parse_file("secret", span_from(word, 7), r->secret, sizeof r->secret, e);
+	return err_set(e, EX_CONFIG, "relay option \"%.*s\" is none of pin= ca= secret=",
+		(int)(word.n < 100 ? word.n : 100), word.p);
+}
+
+/* What is safe to say together. Anything that would be verified needs TLS that is. */
+static int check_options(const struct relay *r, struct err *e)
+{
+	if (r->tls == RELAY_TLS_MAY && (r->pins > 0 || *r->ca))
+		return err_set(e, EX_CONFIG,
+			"%s: pin= and ca= need a scheme that verifies: %s or %s", r->text,
+			r->lmtp ? "lmtps" : "smtps", r->lmtp ? "lmtp+starttls" : "smtp+starttls");
+	if (r->tls == RELAY_TLS_MAY && *r->secret)
+		return err_set(e, EX_CONFIG,
+			"%s: a password is never said without verified TLS: use %s or %s, or "
+			"take secret= away",
+			r->text, r->lmtp ? "lmtps" : "smtps",
+			r->lmtp ? "lmtp+starttls" : "smtp+starttls");
+	if (r->pins > 0 && *r->ca)
+		return err_set(e, EX_CONFIG, "%s: either pin= or ca=, not both", r->text);
+	return 0;
+}
+
+int relay_parse(struct span s, struct relay *ret, struct err *e)
+{
+	struct relay r = { 0 };
+
+	for (size_t i = 0; i < s.n; i++)
+		if ((s.p[i] < ' ' || s.p[i] > '~') && s.p[i] != '\t')
+			return err_set(
+				e, EX_CONFIG, "relay URL with an octet that is not printable");
+	if (parse_url(next_word(&s), &r, e) < 0)
+		return -1;
+	for (;;) {
+		struct span word = next_word(&s);
+		if (word.n == 0)
+			break;
+		if (parse_option(word, &r, e) < 0)
+			return -1;
+	}
+	if (check_options(&r, e) < 0)
+		return -1;
+	*ret = r;
+	return 0;
+}
+
+/* Octets that neither AUTH PLAIN (NUL) nor a line of text can carry. */
+static bool is_secret_text(struct span s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if ((unsigned char)s.p[i] < ' ' || s.p[i] == 127)
+			return false;
+	return s.n > 0;
+}
+
+static int split_secret(struct relay *r, struct span line, struct err *e)
+{
+	if (line.n > 0 && line.p[line.n - 1] == '\n')
+		line.n--;
+	if (line.n > 0 && line.p[line.n - 1] == '\r')
+		line.n--;
+	long colon = span_find(line, ':');
+	struct span user = colon < 0 ? line : span_make(line.p, (size_t)colon);
+	struct span password = colon < 0 ? span_of("") : span_from(line, (size_t)colon + 1);
+
+	if (!is_secret_text(user) || !is_secret_text(password) ||
+		!copy(user, r->user, sizeof r->user) ||
+		!copy(password, r->password, sizeof r->password))
+		return err_set(e, EX_CONFIG,
+			"%s: must be one line, user:password, each of 1 to %zu octets", r->secret,
+			sizeof r->user - 1);
+	return 0;
+}
+
+static int check_secret_file(int fd, const char *path, struct err *e)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return err_sys(e, EX_CONFIG, "can't look at %s", path);
+	if (!S_ISREG(st.st_mode))
+		return err_set(e, EX_CONFIG, "%s is not a regular file", path);
+	if (st.st_mode & S_IRWXO)
+		return err_set(e, EX_CONFIG,
+			"%s: others may read or change it (mode %04o); do: chmod 600 %s", path,
+			(unsigned)(st.st_mode & 07777), path);
+	return 0;
+}
+
+int relay_read_secret(struct relay *r, struct err *e)
+{
+	char text[sizeof r->user + sizeof r->password + 4];
+	size_t n = 0;
+	int result = -1;
+
+	if (*r->secret == '\0')
+		return 0;
+	int fd = open(r->secret, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (fd < 0)
+		return err_sys(e, EX_CONFIG, "can't open the secret %s", r->secret);
+	if (check_secret_file(fd, r->secret, e) < 0)
+		goto out;
+	while (n < sizeof text) {
+		ssize_t got = read(fd, text + n, sizeof text - n);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0) {
+			err_sys(e, EX_CONFIG, "can't read the secret %s", r->secret);
+			goto out;
+		}
+		if (got == 0)
+			break;
+		n += (size_t)got;
+	}
+	result = split_secret(r, span_make(text, n), e);
+	if (result < 0) {
+		wipe(r->user, sizeof r->user);
+		wipe(r->password, sizeof r->password);
+	}
+out:
+	wipe(text, sizeof text);
+	close(fd);
+	return result;
+}
+
+void relay_done(struct relay *r)
+{
+	if (!r)
+		return;
+	wipe(r->user, sizeof r->user);
+	wipe(r->password, sizeof r->password);
+}
