@@ -3,10 +3,9 @@
  */
 #include "base/relay.h"
 
-#include "base/address.h"
+#include "base/hostport.h"
 #include "base/number.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -26,18 +25,6 @@ static const struct scheme {
 	{ "smtp", false, RELAY_TLS_MAY, "25" },
 };
 
-/* Cuts the next word off the front of *rest; empty when there is none. */
-static struct span next_word(struct span *rest)
-{
-	*rest = span_trim(*rest);
-	size_t n = 0;
-	while (n < rest->n && rest->p[n] != ' ' && rest->p[n] != '\t')
-		n++;
-	struct span word = span_make(rest->p, n);
-	*rest = span_from(*rest, n);
-	return word;
-}
-
 /* s has been checked to hold printable ASCII only. */
 static bool copy(struct span s, char *to, size_t size)
 {
@@ -46,51 +33,6 @@ static bool copy(struct span s, char *to, size_t size)
 	memcpy(to, s.p, s.n);
 	to[s.n] = '\0';
 	return true;
-}
-
-/* [2001:db8::1], 192.0.2.1 or a name. A name that looks like a number has to be an address. */
-static bool parse_host(struct span s, char *host, size_t size)
-{
-	unsigned char addr[16];
-
-	if (s.n > 2 && s.p[0] == '[' && s.p[s.n - 1] == ']')
-		return copy(span_make(s.p + 1, s.n - 2), host, size) &&
-		       inet_pton(AF_INET6, host, addr) == 1;
-	if (s.n == 0 || s.p[0] == '[' || !address_is_domain(s) || !copy(s, host, size))
-		return false;
-	const char *last = strrchr(host, '.');
-	last = last ? last + 1 : host;
-	if (*last >= '0' && *last <= '9' && strspn(last, "0123456789") == strlen(last))
-		return inet_pton(AF_INET, host, addr) == 1;
-	return true;
-}
-
-static int parse_hostport(
-	struct span s, const struct scheme *scheme, struct relay *r, struct err *e)
-{
-	struct span host = s, port = span_of(scheme->port);
-	size_t from = 0;
-	uint64_t number;
-
-	if (s.n > 0 && s.p[0] == '[') {
-		long end = span_find(s, ']');
-		from = end < 0 ? 0 : (size_t)end;
-	}
-	long colon = span_find(span_from(s, from), ':');
-	if (colon >= 0) {
-		host = span_make(s.p, from + (size_t)colon);
-		port = span_from(s, from + (size_t)colon + 1);
-	}
-	if (!parse_host(host, r->host, sizeof r->host))
-		return err_set(e, EX_CONFIG,
-			"relay host \"%.*s\" is no name and no address (an IPv6 address "
-			"stands in brackets)",
-			(int)(host.n < 100 ? host.n : 100), host.p);
-	if (number_parse(port, 65535, &number) < 0 || number == 0)
-		return err_set(e, EX_CONFIG, "relay port \"%.*s\" is not a number from 1 to 65535",
-			(int)(port.n < 20 ? port.n : 20), port.p);
-	snprintf(r->port, sizeof r->port, "%u", (unsigned)number);
-	return 0;
 }
 
 static int parse_url(struct span s, struct relay *r, struct err *e)
@@ -113,7 +55,7 @@ static int parse_url(struct span s, struct relay *r, struct err *e)
 			(int)(s.n < 100 ? s.n : 100), s.p);
 	r->lmtp = scheme->lmtp;
 	r->tls = scheme->tls;
-	if (parse_hostport(s, scheme, r, e) < 0)
+	if (hostport_parse(s, scheme->port, r->host, sizeof r->host, r->port, e) < 0)
 		return -1;
 	bool v6 = strchr(r->host, ':') != NULL;
 	int n = snprintf(r->text, sizeof r->text, "%s://%s%s%s:%s", scheme->name, v6 ? "[" : "",
@@ -191,10 +133,10 @@ int relay_parse(struct span s, struct relay *ret, struct err *e)
 		if ((s.p[i] < ' ' || s.p[i] > '~') && s.p[i] != '\t')
 			return err_set(
 				e, EX_CONFIG, "relay URL with an octet that is not printable");
-	if (parse_url(next_word(&s), &r, e) < 0)
+	if (parse_url(span_word(&s), &r, e) < 0)
 		return -1;
 	for (;;) {
-		struct span word = next_word(&s);
+		struct span word = span_word(&s);
 		if (word.n == 0)
 			break;
 		if (parse_option(word, &r, e) < 0)

@@ -43,6 +43,17 @@ struct span span_trim(struct span s)
 	return s;
 }
 
+struct span span_word(struct span *rest)
+{
+	struct span s = span_trim(*rest);
+	size_t n = 0;
+
+	while (n < s.n && !is_blank(s.p[n]))
+		n++;
+	*rest = span_trim(span_from(s, n));
+	return span_make(s.p, n);
+}
+
 long span_find(struct span s, char c)
 {
 	const char *at = s.n > 0 ? memchr(s.p, c, s.n) : NULL;

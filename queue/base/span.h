@@ -41,6 +41,8 @@ bool span_eq_nocase(struct span a, struct span b);
 bool span_starts_nocase(struct span s, const char *prefix);
 /* Without blanks (space, tab) at both ends. */
 struct span span_trim(struct span s);
+/* Cuts the first word off *rest, and the blanks around it; both are empty when there is none. */
+struct span span_word(struct span *rest);
 /* The first occurrence of c, or -1. Does not find the end (strchr does match NUL). */
 long span_find(struct span s, char c);
 /* Whether the bytes hold a NUL, CR or LF: what must never enter a protocol line. */

@@ -31,11 +31,17 @@ struct outcome {
 
 struct verdict {
 	enum verdict_class class;
-	int64_t retry_ms; /* for PACE and ROAD where the peer named it; 0: it did not */
+	int64_t retry_ms; /* PACE: how long to pause. ROAD: as the peer named it, 0: it did not */
 	bool maybe_sent;
 	bool own_mail; /* a ROAD fault that came after this message's own MAIL: it backs off too */
 	struct reply reply; /* code 0 when none came: reply.text then says what happened */
 };
+
+/* How long PACE pauses when the peer does not say: for the sending rate and for the daily quota;
+ * and the longest that a peer is believed. */
+#define VERDICT_RATE_MS      ((int64_t)5000)
+#define VERDICT_QUOTA_MS     ((int64_t)3600000)
+#define VERDICT_RETRY_MAX_MS ((int64_t)86400000)
 
 /* Whose answer it is: the listener says `class=` itself, and is believed; SES's and everybody
  * else's answers are read by code and text. */

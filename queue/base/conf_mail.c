@@ -1,0 +1,142 @@
+/*
+ * cenmail.conf: its table, which is the whole truth about its keys.
+ */
+#include "base/address.h"
+#include "base/conf_table.h"
+
+#include <stddef.h>
+
+#define SECOND 1000ull
+#define MINUTE (60 * SECOND)
+#define HOUR   (60 * MINUTE)
+#define DAY    (24 * HOUR)
+#define KB     1024ull
+#define MB     (1024 * KB)
+
+static int check_address(struct span value, struct err *e)
+{
+	struct address a;
+
+	if (address_parse(value, &a, e) < 0) {
+		if (e)
+			e->code = EX_CONFIG;
+		return -1;
+	}
+	return 0;
+}
+
+/* PATTERN relay-URL and its options. */
+static int check_route(struct span value, struct err *e)
+{
+	struct span pattern = span_word(&value);
+
+	if (value.n == 0)
+		return err_set(e, EX_CONFIG,
+			"\"%.*s\" needs a relay beside the pattern: *@example.com "
+			"smtps://host secret=/file",
+			conf_shown(pattern), pattern.p);
+	return conf_check_relay(value, e);
+}
+
+/* PATTERN ADDRESS. */
+static int check_rewrite(struct span value, struct err *e)
+{
+	struct span pattern = span_word(&value);
+
+	if (value.n == 0)
+		return err_set(e, EX_CONFIG,
+			"\"%.*s\" needs an address beside the pattern: *@host.local "
+			"ops@example.com",
+			conf_shown(pattern), pattern.p);
+	return check_address(value, e);
+}
+
+#define AT(field) offsetof(struct conf_mail, field)
+
+/* clang-format off */
+static const struct conf_key keys[] = {
+	{ "queue", CONF_TEXT, AT(queue), CENMAIL_SPOOLDIR "/queue.db", 0, 0, NULL, conf_check_path,
+		"the database that holds the mail" },
+	{ "relay", CONF_PAIRS, AT(relay), NULL, 0, CONF_RELAYS, NULL, conf_check_relay,
+		"where mail goes: SCHEME://HOST:PORT pin=sha256:HEX secret=FILE; several are tried in order" },
+	{ "route", CONF_PAIRS, AT(route), NULL, 0, CONF_LIST, NULL, check_route,
+		"recipients that go elsewhere: PATTERN and a relay; the first match wins" },
+	{ "hostname", CONF_TEXT, AT(hostname), NULL, 0, 0, NULL, conf_check_domain,
+		"the name this host gives itself" },
+	{ "domain", CONF_TEXT, AT(domain), NULL, 0, 0, NULL, conf_check_domain,
+		"what qualifies a bare name" },
+	{ "aliases", CONF_TEXT, AT(aliases), "/etc/aliases", 0, 0, NULL, conf_check_path,
+		"the file of local names and whom they stand for" },
+	{ "postmaster", CONF_TEXT, AT(postmaster), NULL, 0, 0, NULL, check_address,
+		"who gets the mail of system accounts" },
+	{ "rewrite_sender", CONF_PAIRS, AT(rewrite_sender), NULL, 0, CONF_LIST, NULL, check_rewrite,
+		"senders that are replaced when mail is sent: PATTERN ADDRESS; the first match wins" },
+	{ "bounce_sender", CONF_TEXT, AT(bounce_sender), NULL, 0, 0, NULL, check_address,
+		"a verified sender for bounces; without it they are recorded, not sent" },
+	{ "header", CONF_PAIRS, AT(header), NULL, 0, CONF_LIST, NULL, conf_check_header,
+		"a header field that is added when mail is sent: NAME VALUE" },
+	{ "message_size", CONF_SIZE, AT(message_size), "40M", KB, 900 * MB, NULL, NULL,
+		"the largest message that is taken" },
+	{ "recipients_max", CONF_NUMBER, AT(recipients_max), "1000", 1, 100000, NULL, NULL,
+		"the most recipients of a message" },
+	{ "retry_min", CONF_DURATION, AT(retry_min), "1m", SECOND, DAY, NULL, NULL,
+		"the pause before the second try at a message" },
+	{ "retry_max", CONF_DURATION, AT(retry_max), "1h", SECOND, 7 * DAY, NULL, NULL,
+		"the longest pause between two tries" },
+	{ "lifetime", CONF_DURATION, AT(lifetime), "5d", MINUTE, 365 * DAY, NULL, NULL,
+		"how long a message is tried before it is given up" },
+	{ "bounce_lifetime", CONF_DURATION, AT(bounce_lifetime), "1d", MINUTE, 365 * DAY, NULL, NULL,
+		"the same for a bounce" },
+	{ "warn_after", CONF_DURATION, AT(warn_after), "4h", 0, 365 * DAY, NULL, NULL,
+		"when the sender is told that his message is late; 0: never" },
+	{ "linger", CONF_DURATION, AT(linger), "60s", 0, DAY, NULL, NULL,
+		"how long a flusher waits for more; 0: it goes when nothing is due" },
+	{ "window", CONF_NUMBER, AT(window), "64", 1, 10000, NULL, NULL,
+		"messages in flight on one connection" },
+	{ "window_bytes", CONF_SIZE, AT(window_bytes), "16M", KB, 1024 * MB, NULL, NULL,
+		"octets in flight on one connection" },
+	{ "connections", CONF_NUMBER, AT(connections), "1", 1, 100, NULL, NULL,
+		"connections to a relay" },
+	{ "keep_sent", CONF_DURATION, AT(keep_sent), "0", 0, 3650 * DAY, NULL, NULL,
+		"how long the content of sent mail is kept" },
+	{ "keep_failed", CONF_DURATION, AT(keep_failed), "30d", 0, 3650 * DAY, NULL, NULL,
+		"how long the content of failed mail is kept" },
+	{ "keep_history", CONF_DURATION, AT(keep_history), "90d", 0, 3650 * DAY, NULL, NULL,
+		"how long it is known what became of a message" },
+	{ "lock_wait", CONF_DURATION, AT(lock_wait), "5s", 0, HOUR, NULL, NULL,
+		"how long sendmail waits for the queue before it takes the second way in" },
+	{ "notify", CONF_TEXT, AT(notify), NULL, 0, 0, NULL, NULL,
+		"a command that is run when the road is down, or mail is held, for long, and when all is well again" },
+	{ "log", CONF_WORD, AT(log), "syslog", 0, 0, conf_log_words, NULL,
+		"where the log goes" },
+};
+/* clang-format on */
+
+static const struct conf_table table = { keys, sizeof keys / sizeof *keys,
+	sizeof(struct conf_mail) };
+
+int conf_mail_read(const char *path, struct conf_mail *ret, struct err *e)
+{
+	if (conf_table_read(&table, path, ret, e) < 0)
+		return -1;
+	if (conf_default_hostname(&ret->hostname, e) < 0)
+		goto refused;
+	if (ret->retry_min > ret->retry_max) {
+		err_set(e, EX_CONFIG, "%s: retry_min is longer than retry_max", path);
+		goto refused;
+	}
+	return 0;
+refused:
+	conf_mail_done(ret);
+	return -1;
+}
+
+void conf_mail_done(struct conf_mail *c)
+{
+	conf_table_done(&table, c);
+}
+
+void conf_mail_dump(const struct conf_mail *c, FILE *to)
+{
+	conf_table_dump(&table, c, to);
+}
