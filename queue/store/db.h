@@ -1,6 +1,6 @@
 /*
  * A hardened SQLite connection and a table of prepared statements, shared by the queue and the
- * listener's journal.
+ * listener's journal. For one thread at a time.
  */
 #ifndef CENMAIL_DB_H
 #define CENMAIL_DB_H
@@ -15,22 +15,31 @@ struct db {
 	sqlite3 *handle;
 	sqlite3_stmt **stmt; /* by index of the table given to db_prepare */
 	unsigned stmts;
+	int64_t busy_ms;    /* how long to wait for a lock of SQLite's; 0: not at all */
+	int64_t busy_until; /* when the wait under way ends, monotonic ms */
 };
 
-/* Opens without creating (create: for journal.db and --init only), then: busy timeout, WAL mode
- * checked, synchronous FULL, wal_autocheckpoint 0, NO_CKPT_ON_CLOSE, PERSIST_WAL, trusted_schema
- * off, DEFENSIVE, triggers off, mmap off, temp_store memory. 0 or -1. */
+/* Opens without creating (create: for journal.db and --init only; a new file is 0600), then: busy
+ * handler with short sleeps (5 s), WAL mode checked, synchronous FULL, wal_autocheckpoint 0,
+ * NO_CKPT_ON_CLOSE, PERSIST_WAL, trusted_schema off, DEFENSIVE, triggers off, mmap off, temp_store
+ * memory. 0 or -1: EX_CONFIG when the file is missing, not a database or not in WAL mode. d needs
+ * no initialisation, and is closed on failure. */
 int db_open(struct db *d, const char *path, bool create, struct err *e);
 void db_close(struct db *d);
+/* Prepares all of them; where sql[i] is NULL there is no statement i. Once per connection. */
 int db_prepare(struct db *d, const char *const *sql, unsigned n, struct err *e);
 int db_exec(struct db *d, const char *sql, struct err *e);
 /* The statement, reset and with its bindings cleared. */
 sqlite3_stmt *db_stmt(struct db *d, unsigned i);
 /* SQLITE_ROW: 1, SQLITE_DONE: 0 (and the statement is reset), else -1 with err (and reset). */
 int db_step(struct db *d, sqlite3_stmt *s, struct err *e);
-/* Fills err from the handle: EX_TEMPFAIL, EX_CONFIG (not a database), with SQLite's words. -1. */
+/* An integer that one PRAGMA answers: "PRAGMA user_version". 0 or -1. */
+int db_pragma(struct db *d, const char *sql, int64_t *ret, struct err *e);
+/* Fills err from the handle, with SQLite's words: EX_CONFIG (not a database, or another schema),
+ * EX_DATAERR (a rule of the schema refuses a value), else EX_TEMPFAIL. -1. */
 int db_err(struct db *d, const char *what, struct err *e);
 void db_bind_span(sqlite3_stmt *s, int i, struct span v); /* text; borrowed until reset */
+void db_bind_text(sqlite3_stmt *s, int i, const char *v); /* the same; NULL is NULL */
 void db_bind_blob(sqlite3_stmt *s, int i, const void *p, size_t n);
 
 #endif

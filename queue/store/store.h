@@ -60,6 +60,7 @@ struct store_due { /* valid during the callback only */
 	char once[33]; /* 32 hexadecimal digits */
 	unsigned tries;
 	int64_t submitted, next_try;
+	int64_t since; /* when its lifetime began: submitted, or set anew by hand */
 	uint64_t size; /* of the content */
 	const char
 		*doubt_journal; /* "" unless the last try ended in doubt: the journal it was at */

@@ -1,0 +1,42 @@
+/*
+ * What the files of the store share, and nobody else includes.
+ */
+#ifndef CENMAIL_STORE_INTERNAL_H
+#define CENMAIL_STORE_INTERNAL_H
+
+#include "store/db.h"
+#include "store/lock.h"
+#include "store/sql.h"
+#include "store/store.h"
+
+#define STORE_APPLICATION_ID 0x63656e6d /* "cenm" */
+#define STORE_VERSION        1          /* user_version that this program reads and writes */
+#define STORE_WAL_PAGES      128        /* past this, whoever commits checkpoints */
+#define STORE_FRAME          4120       /* octets of a page in the WAL */
+#define STORE_TIME_MAX       INT64_C(253402300799999)
+#define STORE_PATH_MAX       4096
+
+struct store {
+	struct db db;
+	enum store_role role;
+	int64_t lock_wait;
+	char *lock_path, *wal_path;
+	int lock;      /* queue.lock; a submitter opens it for each transaction, else it is kept */
+	int wal_pages; /* after the last commit, as SQLite told it */
+};
+
+/* Application and version of an open database; EX_CONFIG with words when they are not ours. */
+int store_check(struct db *d, const char *path, struct err *e);
+
+/* A write transaction under queue.lock. 0 or -1 (nothing is held then). */
+int store_begin(struct store *s, struct err *e);
+/* r 0: COMMIT, then a checkpoint when the WAL is past its bound; else ROLLBACK. Lets go of the
+ * lock in any case. Answers r, or -1 when COMMIT failed: whether it was stored is not known. */
+int store_end(struct store *s, int r, struct err *e);
+
+/* Whether a value read back is what the schema allows: an integer between lo and hi; text of at
+ * most max octets without NUL. */
+bool store_int(sqlite3_stmt *q, int col, int64_t lo, int64_t hi, int64_t *ret);
+bool store_text(sqlite3_stmt *q, int col, size_t max, struct span *ret);
+
+#endif

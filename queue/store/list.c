@@ -1,0 +1,78 @@
+/*
+ * mailq: what is not settled, in pages, so that a slow reader of the list holds nothing up.
+ */
+#include "store/internal.h"
+
+#define PAGE      100
+#define REPLY_MAX 2048
+
+struct row {
+	struct store_listed l;
+	int64_t recipient;
+	uid_t uid;
+	char sender[256], address[256], state[8], reply[REPLY_MAX];
+};
+
+/* A list for people's eyes: what does not fit is cut, what is of another type is shown as text. */
+static void copy_text(sqlite3_stmt *q, int col, char *out, size_t size)
+{
+	const char *p = (const char *)sqlite3_column_text(q, col);
+	snprintf(out, size, "%s", p ? p : "");
+}
+
+static void read_row(sqlite3_stmt *q, struct row *r)
+{
+	int64_t size = sqlite3_column_int64(q, 4), tries = sqlite3_column_int64(q, 9);
+	copy_text(q, 5, r->sender, sizeof r->sender);
+	copy_text(q, 6, r->address, sizeof r->address);
+	copy_text(q, 7, r->state, sizeof r->state);
+	copy_text(q, 8, r->reply, sizeof r->reply);
+	r->recipient = sqlite3_column_int64(q, 1);
+	r->uid = (uid_t)sqlite3_column_int64(q, 3);
+	r->l = (struct store_listed) {
+		.message = sqlite3_column_int64(q, 0),
+		.submitted = sqlite3_column_int64(q, 2),
+		.size = size > 0 ? (uint64_t)size : 0,
+		.sender = r->sender,
+		.address = r->address,
+		.state = r->state,
+		.last_reply = r->reply,
+		.tries = tries > 0 && tries <= 1000000 ? (unsigned)tries : 0,
+		.next_try = sqlite3_column_int64(q, 10),
+	};
+}
+
+static int read_page(
+	struct store *s, int64_t message, int64_t recipient, struct row *row, struct err *e)
+{
+	sqlite3_stmt *q = db_stmt(&s->db, SQL_LIST);
+	sqlite3_bind_int64(q, 1, message);
+	sqlite3_bind_int64(q, 2, recipient);
+	sqlite3_bind_int64(q, 3, PAGE);
+	int n = 0, r;
+	while ((r = db_step(&s->db, q, e)) == 1)
+		read_row(q, &row[n++]);
+	return r < 0 ? -1 : n;
+}
+
+int store_list(struct store *s, uid_t uid, bool (*fn)(void *arg, const struct store_listed *l),
+	void *arg, struct err *e)
+{
+	struct row *row = malloc(PAGE * sizeof *row);
+	if (!row)
+		return err_set(e, EX_TEMPFAIL, "out of memory");
+	int64_t message = INT64_MIN, recipient = INT64_MIN;
+	int n;
+	bool go_on = true;
+	do {
+		n = read_page(s, message, recipient, row, e);
+		for (int i = 0; i < n && go_on; i++) {
+			message = row[i].l.message;
+			recipient = row[i].recipient;
+			if (uid == (uid_t)-1 || uid == row[i].uid)
+				go_on = fn(arg, &row[i].l);
+		}
+	} while (n == PAGE && go_on);
+	free(row);
+	return n < 0 ? -1 : 0;
+}

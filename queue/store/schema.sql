@@ -1,0 +1,248 @@
+-- The queue of cenmail, version 1. See cenmail-queue(7).
+--
+-- A recipient's states, and who moves it:
+--
+--     sendmail                           the flusher: SES said 2yz to it
+--        |         +------------------------------------------------------> sent
+--        v         |      by hand, only while its last try is in doubt       |
+--     queued ------+------------------------------------------------------->-+
+--      | ^ ^ ^     |                                                         |
+--      | | | |     |      the flusher: 5yz, or its lifetime is over; by hand |
+--      | | | |     +------------------------------------------------> failed |
+--      | | | |                                                          |    |
+--      | | | +--- the flusher: not now (4yz, the road): at next_try     |    |
+--      | | |                                                            |    |
+--      | | +--------- by hand: to be sent anew, with a new once token --+----+
+--      | |            (while its content is still kept)
+--      | +----------- by hand: released -----------+
+--      |                                           |
+--      +----------------------------------------> held (sent, failed: as from queued)
+--          by hand; the flusher: SES does not know the sender, or the content can't be trusted
+--
+-- Times in tables are milliseconds since 1970, UTC; in views they are local text. Sizes are octets
+-- with lines that end in CRLF. The programs open the database with triggers off and do the same
+-- steps themselves: the triggers stand guard over changes by hand. Every sendmail parses all of
+-- this, so it is kept short, and what would be a remark inside a statement stands above it.
+
+-- A message is written once and never changed. key: 16 random octets that make a second import of
+-- one file do nothing. ret, envid, and notify and orcpt of a recipient: RFC 3461.
+CREATE TABLE message(
+ id INTEGER PRIMARY KEY AUTOINCREMENT,
+ key BLOB NOT NULL UNIQUE CONSTRAINT "key: a blob of 16 octets"
+  CHECK(typeof(key)='blob' AND length(key)=16),
+ submitted INTEGER NOT NULL CONSTRAINT "submitted: milliseconds since 1970"
+  CHECK(typeof(submitted)='integer' AND submitted BETWEEN 0 AND 253402300799999),
+ uid INTEGER NOT NULL CONSTRAINT "uid: a user's number"
+  CHECK(typeof(uid)='integer' AND uid BETWEEN 0 AND 4294967295),
+ sender TEXT NOT NULL CONSTRAINT "sender: empty or user@domain, printable ASCII, at most 254 octets"
+  CHECK(sender='' OR typeof(sender)='text' AND length(CAST(sender AS BLOB))<=254
+   AND sender NOT GLOB '*[^ -~]*' AND length(sender)=length(CAST(sender AS BLOB))
+   AND (sender LIKE '"%' OR sender NOT GLOB '*[ <>,;()\"]*')),
+ size INTEGER NOT NULL CONSTRAINT "size: octets, not negative"
+  CHECK(typeof(size)='integer' AND size BETWEEN 0 AND 2147483647),
+ eightbit INTEGER NOT NULL CONSTRAINT "eightbit: 0 or 1" CHECK(eightbit IN (0,1)),
+ message_id TEXT NOT NULL CONSTRAINT "message_id: text of at most 998 octets"
+  CHECK(typeof(message_id)='text' AND length(CAST(message_id AS BLOB))<=998),
+ ret TEXT CONSTRAINT "ret: FULL or HDRS" CHECK(ret IN ('FULL','HDRS')),
+ envid TEXT CONSTRAINT "envid: printable ASCII, at most 100 octets"
+  CHECK(length(CAST(envid AS BLOB))<=100 AND envid NOT GLOB '*[^!-~]*')
+);
+
+-- The message as it will be sent: select data from content where message=17. crc: CRC-32C.
+CREATE TABLE content(
+ message INTEGER PRIMARY KEY,
+ crc INTEGER NOT NULL,
+ data BLOB NOT NULL CONSTRAINT "data: a blob" CHECK(typeof(data)='blob')
+);
+
+-- once: names this delivery at the listener (XONCE). version: raised by every change by hand, so
+-- that the verdict of a try which was under way does not overwrite it. since: when its lifetime
+-- began. settled: when it became sent or failed. doubt_journal: its last try ended in doubt at the
+-- listener with this journal, which knows the token until doubt_until. bounce: the message that
+-- told the sender. The four delays add up to what the sender waited for.
+CREATE TABLE recipient(
+ id INTEGER PRIMARY KEY AUTOINCREMENT,
+ message INTEGER NOT NULL,
+ address TEXT NOT NULL CONSTRAINT "address: one user@domain, printable ASCII, at most 254 octets"
+  CHECK(typeof(address)='text' AND length(CAST(address AS BLOB)) BETWEEN 3 AND 254
+   AND length(address)=length(CAST(address AS BLOB)) AND address LIKE '_%@_%'
+   AND address NOT GLOB '*[^ -~]*'
+   AND (address LIKE '"%' OR address NOT GLOB '*[ <>,;()\"]*')),
+ once BLOB NOT NULL CONSTRAINT "once: a blob of 16 octets"
+  CHECK(typeof(once)='blob' AND length(once)=16),
+ state TEXT NOT NULL DEFAULT 'queued' CONSTRAINT "state: queued, held, sent or failed"
+  CHECK(state IN ('queued','held','sent','failed')),
+ version INTEGER NOT NULL DEFAULT 1 CHECK(typeof(version)='integer' AND version>0),
+ tries INTEGER NOT NULL DEFAULT 0 CONSTRAINT "tries: 0 to 1000000"
+  CHECK(typeof(tries)='integer' AND tries BETWEEN 0 AND 1000000),
+ next_try INTEGER NOT NULL CONSTRAINT "next_try: milliseconds since 1970"
+  CHECK(typeof(next_try)='integer' AND next_try BETWEEN 0 AND 253402300799999),
+ since INTEGER NOT NULL CHECK(typeof(since)='integer' AND since BETWEEN 0 AND 253402300799999),
+ settled INTEGER,
+ last_code INTEGER NOT NULL DEFAULT 0,
+ last_reply TEXT NOT NULL DEFAULT '',
+ doubt_journal TEXT NOT NULL DEFAULT '',
+ doubt_until INTEGER NOT NULL DEFAULT 0,
+ ses_id TEXT,
+ queued_ms INTEGER,
+ connect_ms INTEGER,
+ hop_ms INTEGER,
+ ses_ms INTEGER,
+ bounce INTEGER,
+ notify TEXT CONSTRAINT "notify: as in RFC 3461"
+  CHECK(length(CAST(notify AS BLOB))<=30 AND notify NOT GLOB '*[^A-Z,]*'),
+ orcpt TEXT CONSTRAINT "orcpt: printable ASCII, at most 500 octets"
+  CHECK(length(CAST(orcpt AS BLOB))<=500 AND orcpt NOT GLOB '*[^!-~]*')
+);
+CREATE INDEX recipient_message ON recipient(message);
+CREATE INDEX recipient_open ON recipient(message) WHERE state IN ('queued','held');
+CREATE INDEX recipient_due ON recipient(next_try) WHERE state='queued';
+
+-- One try at one recipient, or one change by hand (relay 'by hand'). Kept when the message goes.
+CREATE TABLE attempt(
+ id INTEGER PRIMARY KEY,
+ message INTEGER NOT NULL,
+ recipient INTEGER NOT NULL,
+ address TEXT NOT NULL,
+ at INTEGER NOT NULL,
+ relay TEXT NOT NULL,
+ code INTEGER NOT NULL DEFAULT 0,
+ enhanced TEXT NOT NULL DEFAULT '',
+ reply TEXT NOT NULL,
+ ms INTEGER,
+ maybe_sent INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX attempt_message ON attempt(message);
+
+-- What happened in an hour (at: hours since 1970), counted as it happens: recipients submitted,
+-- delivered, put off, failed; octets submitted; the longest wait for a delivery.
+CREATE TABLE hour(
+ at INTEGER PRIMARY KEY,
+ submitted INTEGER NOT NULL DEFAULT 0,
+ delivered INTEGER NOT NULL DEFAULT 0,
+ deferred INTEGER NOT NULL DEFAULT 0,
+ failed INTEGER NOT NULL DEFAULT 0,
+ bytes INTEGER NOT NULL DEFAULT 0,
+ slowest_ms INTEGER NOT NULL DEFAULT 0
+);
+
+CREATE VIEW mailq AS SELECT
+ m.id AS id,
+ strftime('%Y-%m-%d %H:%M:%S',m.submitted/1000,'unixepoch','localtime') AS submitted,
+ printf('%d:%02d:%02d',a/3600,a/60%60,a%60) AS age,
+ m.size AS size, m.sender AS sender, r.address AS recipient, r.state AS state, r.tries AS tries,
+ CASE r.state WHEN 'queued'
+  THEN strftime('%Y-%m-%d %H:%M:%S',r.next_try/1000,'unixepoch','localtime') END AS next_try,
+ r.last_reply AS last_reply
+FROM (SELECT *,max(0,strftime('%s','now')-submitted/1000) AS a FROM message) AS m
+ JOIN recipient AS r ON r.message=m.id WHERE r.state IN ('queued','held');
+
+CREATE VIEW delivered AS SELECT
+ m.id AS id, r.address AS recipient,
+ strftime('%Y-%m-%d %H:%M:%S',m.submitted/1000,'unixepoch','localtime') AS submitted,
+ strftime('%Y-%m-%d %H:%M:%S',r.settled/1000,'unixepoch','localtime') AS delivered,
+ r.ses_id AS ses_id, m.message_id AS message_id,
+ r.queued_ms/1000.0 AS queued, r.connect_ms/1000.0 AS connect,
+ r.hop_ms/1000.0 AS hop, r.ses_ms/1000.0 AS ses
+FROM recipient AS r JOIN message AS m ON m.id=r.message WHERE r.state='sent';
+
+CREATE VIEW undeliverable AS SELECT
+ message AS id, address AS recipient,
+ strftime('%Y-%m-%d %H:%M:%S',settled/1000,'unixepoch','localtime') AS failed,
+ nullif(last_code,0) AS code, last_reply AS reply, bounce
+FROM recipient WHERE state='failed';
+
+CREATE VIEW attempts AS SELECT
+ message AS id, address AS recipient,
+ strftime('%Y-%m-%d %H:%M:%S',at/1000,'unixepoch','localtime') AS at,
+ relay, nullif(code,0) AS code, enhanced, reply, ms/1000.0 AS seconds, maybe_sent
+FROM attempt;
+
+CREATE VIEW hourly AS SELECT
+ strftime('%Y-%m-%d %H:00',at*3600,'unixepoch','localtime') AS hour,
+ submitted, delivered, deferred, failed, bytes, slowest_ms/1000.0 AS slowest
+FROM hour;
+
+-- Refusals. What is refused by a column's own rule says so by the rule's name.
+CREATE TRIGGER message_fixed BEFORE UPDATE ON message BEGIN
+ SELECT RAISE(ABORT,'a message can''t be changed: change its recipients (state, address), or delete it and submit it again');
+END;
+CREATE TRIGGER content_fixed BEFORE UPDATE ON content BEGIN
+ SELECT RAISE(ABORT,'content can''t be changed: delete the message and submit it again');
+END;
+CREATE TRIGGER content_needed BEFORE DELETE ON content
+WHEN EXISTS(SELECT 1 FROM recipient WHERE message=old.message AND state IN ('queued','held')) BEGIN
+ SELECT RAISE(ABORT,'content is needed while a recipient is queued or held: delete from message instead, to drop it');
+END;
+-- The triggers below raise version with whatever else they set: that is how this one knows them.
+CREATE TRIGGER recipient_refused BEFORE UPDATE ON recipient BEGIN SELECT CASE
+ WHEN new.id<>old.id OR new.message<>old.message OR new.version=old.version AND (new.once<>old.once
+  OR new.tries<>old.tries OR new.since<>old.since OR new.settled IS NOT old.settled
+  OR new.last_code<>old.last_code OR new.last_reply<>old.last_reply
+  OR new.doubt_journal<>old.doubt_journal OR new.doubt_until<>old.doubt_until
+  OR new.ses_id IS NOT old.ses_id OR new.queued_ms IS NOT old.queued_ms
+  OR new.connect_ms IS NOT old.connect_ms OR new.hop_ms IS NOT old.hop_ms
+  OR new.ses_ms IS NOT old.ses_ms OR new.bounce IS NOT old.bounce
+  OR new.notify IS NOT old.notify OR new.orcpt IS NOT old.orcpt)
+ THEN RAISE(ABORT,'only state, address and next_try of a recipient can be changed')
+ WHEN new.state='sent' AND old.state<>'sent' AND old.doubt_journal=''
+ THEN RAISE(ABORT,'only a recipient whose last try is in doubt can be set sent: to give it up, set it failed or delete the message')
+ WHEN new.state='failed' AND old.state='sent'
+ THEN RAISE(ABORT,'it was sent: to send it again, set it queued')
+ WHEN new.address<>old.address AND new.state='sent'
+ THEN RAISE(ABORT,'it was sent to the old address: to send it to the new one, set state=''queued'' in the same statement')
+ WHEN new.state IN ('queued','held') AND old.state IN ('sent','failed')
+  AND NOT EXISTS(SELECT 1 FROM content WHERE message=new.message)
+ THEN RAISE(ABORT,'its content is no longer kept (keep_sent, keep_failed): it has to be submitted again')
+END; END;
+
+-- Consequences: what has to change with it, a row in attempt, a new version.
+CREATE TRIGGER recipient_state AFTER UPDATE OF state ON recipient
+WHEN new.state<>old.state BEGIN
+ UPDATE recipient SET version=version+1,
+  next_try=CASE new.state WHEN 'queued'
+   THEN CAST((julianday('now')-2440587.5)*86400000 AS INTEGER) ELSE next_try END,
+  settled=CASE WHEN new.state IN ('sent','failed')
+   THEN CAST((julianday('now')-2440587.5)*86400000 AS INTEGER) END,
+  doubt_journal=CASE new.state WHEN 'sent' THEN '' ELSE doubt_journal END
+ WHERE id=new.id;
+ UPDATE recipient SET version=version+1, tries=0, bounce=NULL,
+  since=CAST((julianday('now')-2440587.5)*86400000 AS INTEGER),
+  once=CASE doubt_journal WHEN '' THEN randomblob(16) ELSE once END
+ WHERE id=new.id AND old.state IN ('sent','failed') AND new.state IN ('queued','held');
+ INSERT INTO attempt(message,recipient,address,at,relay,reply) VALUES(new.message,new.id,
+  new.address,CAST((julianday('now')-2440587.5)*86400000 AS INTEGER),'by hand',
+  old.state||' to '||new.state);
+END;
+CREATE TRIGGER recipient_again AFTER UPDATE OF state ON recipient
+WHEN new.state='queued' AND old.state='queued' BEGIN
+ UPDATE recipient SET next_try=CAST((julianday('now')-2440587.5)*86400000 AS INTEGER)
+ WHERE id=new.id;
+END;
+CREATE TRIGGER recipient_next AFTER UPDATE OF next_try ON recipient
+WHEN new.version=old.version AND new.next_try<>old.next_try BEGIN
+ INSERT INTO attempt(message,recipient,address,at,relay,reply) VALUES(new.message,new.id,
+  new.address,CAST((julianday('now')-2440587.5)*86400000 AS INTEGER),'by hand',
+  'next try at '||strftime('%Y-%m-%d %H:%M:%S',new.next_try/1000,'unixepoch','localtime'));
+END;
+CREATE TRIGGER recipient_address AFTER UPDATE OF address ON recipient
+WHEN new.address<>old.address BEGIN
+ UPDATE recipient SET version=version+1, tries=0, once=randomblob(16), doubt_journal='',
+  doubt_until=0, since=CAST((julianday('now')-2440587.5)*86400000 AS INTEGER),
+  next_try=CAST((julianday('now')-2440587.5)*86400000 AS INTEGER)
+ WHERE id=new.id;
+ INSERT INTO attempt(message,recipient,address,at,relay,reply) VALUES(new.message,new.id,
+  new.address,CAST((julianday('now')-2440587.5)*86400000 AS INTEGER),'by hand',
+  'address was '||old.address);
+END;
+CREATE TRIGGER recipient_dropped AFTER DELETE ON recipient BEGIN
+ INSERT INTO attempt(message,recipient,address,at,relay,reply) VALUES(old.message,old.id,
+  old.address,CAST((julianday('now')-2440587.5)*86400000 AS INTEGER),'by hand',
+  old.state||', dropped');
+ DELETE FROM message WHERE id=old.message
+  AND NOT EXISTS(SELECT 1 FROM recipient WHERE message=old.message);
+END;
+CREATE TRIGGER message_dropped AFTER DELETE ON message BEGIN
+ DELETE FROM recipient WHERE message=old.id;
+ DELETE FROM content WHERE message=old.id;
+END;

@@ -1,0 +1,100 @@
+/*
+ * The statements of the queue. Parameters are numbered; beside each stands who binds them.
+ */
+#include "store/sql.h"
+
+#define PUT  (1u << STORE_SUBMIT | 1u << STORE_FLUSH) /* the flusher imports, and bounces */
+#define WORK (1u << STORE_FLUSH)
+#define LIST (1u << STORE_LIST)
+
+static const struct {
+	unsigned roles;
+	const char *text;
+} table[SQL_COUNT] = {
+	[SQL_BEGIN] = { PUT, "BEGIN IMMEDIATE" },
+	[SQL_COMMIT] = { PUT, "COMMIT" },
+	[SQL_ROLLBACK] = { PUT, "ROLLBACK" },
+	[SQL_VERSION] = { PUT, "PRAGMA user_version" },
+
+	/* put.c */
+	[SQL_PUT_MESSAGE] = { PUT,
+		"INSERT INTO message(key,submitted,uid,sender,size,eightbit,message_id,ret,envid)"
+		" VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9) ON CONFLICT(key) DO NOTHING" },
+	[SQL_PUT_CONTENT] = { PUT, "INSERT INTO content(message,crc,data) VALUES(?1,?2,?3)" },
+	[SQL_PUT_RECIPIENT] = { PUT,
+		"INSERT INTO recipient(message,address,once,next_try,since,notify,orcpt)"
+		" VALUES(?1,?2,?3,?4,?4,?5,?6)" },
+	[SQL_PUT_HOUR] = { PUT,
+		"INSERT INTO hour(at,submitted,bytes) VALUES(?1,?2,?3) ON CONFLICT(at) DO UPDATE"
+		" SET submitted=submitted+excluded.submitted,bytes=bytes+excluded.bytes" },
+	[SQL_FIND_KEY] = { PUT, "SELECT id FROM message WHERE key=?1" },
+
+/* due.c. A message stands where the first of its due recipients stands in the index.
+ * ?1 the time and ?2 the recipient after which to look, ?3 the end of the range, ?4 ?5 what
+ * is due (up to now, or beyond the horizon). In two steps, same time and later, so that a
+ * million rows of the same time (an UPDATE by hand) are still walked in linear time. */
+#define NOT_FIRST                                                                                  \
+	" AND NOT EXISTS(SELECT 1 FROM recipient AS o WHERE o.message=r.message"                   \
+	"  AND o.state IN ('queued','held') AND o.state='queued'"                                  \
+	"  AND (+o.next_try<=?4 OR +o.next_try>?5)"                                                \
+	"  AND (+o.next_try<r.next_try OR +o.next_try=r.next_try AND +o.id<r.id))"                 \
+	" ORDER BY r.next_try,r.id LIMIT 1"
+	[SQL_DUE_SAME] = { WORK, "SELECT r.next_try,r.id,r.message FROM recipient AS r"
+				 " WHERE r.state='queued' AND r.next_try=?1 AND r.id>?2 AND "
+				 "r.next_try<=?3" NOT_FIRST },
+	[SQL_DUE_LATER] = { WORK, "SELECT r.next_try,r.id,r.message FROM recipient AS r"
+				  " WHERE r.state='queued' AND r.next_try>?1 AND r.next_try<=?3 "
+				  "AND ?2=?2" NOT_FIRST },
+	[SQL_DUE_OF_MESSAGE] = { WORK,
+		"SELECT r.id,r.version,r.address,r.once,r.tries,r.next_try,r.since,m.submitted,"
+		"m.size,r.doubt_journal,r.doubt_until,r.notify,r.orcpt"
+		" FROM recipient AS r CROSS JOIN message AS m ON m.id=r.message"
+		" WHERE r.message=?1 AND r.state IN ('queued','held') AND r.state='queued'"
+		" AND (+r.next_try<=?2 OR +r.next_try>?3) AND r.id>?4 ORDER BY r.id LIMIT ?5" },
+	[SQL_NEXT_DUE] = { WORK,
+		"SELECT next_try FROM recipient WHERE state='queued' ORDER BY next_try LIMIT 1" },
+	[SQL_LOAD] = { WORK,
+		"SELECT m.submitted,m.uid,m.sender,m.message_id,m.eightbit,m.ret,m.envid,m.size,"
+		"c.crc,typeof(c.data),length(c.data)"
+		" FROM message AS m JOIN content AS c ON c.message=m.id WHERE m.id=?1" },
+	[SQL_HOLD] = { WORK,
+		"UPDATE recipient SET state='held',last_code=0,last_reply=?2,version=version+1"
+		" WHERE id=?1 AND state='queued'" },
+
+	/* settle.c */
+	[SQL_SETTLE] = { WORK,
+		"UPDATE recipient SET state=?1,next_try=?2,tries=min(tries+?3,1000000),settled=?4,"
+		"last_code=?5,last_reply=?6,doubt_journal=?7,doubt_until=?8,ses_id=?9,"
+		"queued_ms=?10,connect_ms=?11,hop_ms=?12,ses_ms=?13"
+		" WHERE id=?14 AND message=?15 AND version=?16 AND state='queued'" },
+	[SQL_SETTLE_DOUBT] = { WORK,
+		"UPDATE recipient SET doubt_journal=?1,doubt_until=?2"
+		" WHERE id=?3 AND message=?4 AND address=?5 AND state IN ('queued','held')" },
+	[SQL_ATTEMPT] = { WORK,
+		"INSERT INTO attempt(message,recipient,address,at,relay,code,enhanced,reply,ms,"
+		"maybe_sent) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)" },
+	[SQL_SETTLE_HOUR] = { WORK,
+		"INSERT INTO hour(at,delivered,deferred,failed,slowest_ms) VALUES(?1,?2,?3,?4,?5)"
+		" ON CONFLICT(at) DO UPDATE SET delivered=delivered+excluded.delivered,"
+		"deferred=deferred+excluded.deferred,failed=failed+excluded.failed,"
+		"slowest_ms=max(slowest_ms,excluded.slowest_ms)" },
+	[SQL_OPEN_LEFT] = { WORK,
+		"SELECT 1 FROM recipient WHERE message=?1 AND state IN ('queued','held') LIMIT 1" },
+	[SQL_DROP_SENT] = { WORK,
+		"DELETE FROM content WHERE message=?1"
+		" AND NOT EXISTS(SELECT 1 FROM recipient WHERE message=?1 AND state<>'sent')" },
+
+	/* list.c */
+	[SQL_LIST] = { LIST,
+		"SELECT r.message,r.id,m.submitted,m.uid,m.size,m.sender,r.address,r.state,"
+		"r.last_reply,r.tries,r.next_try"
+		" FROM recipient AS r CROSS JOIN message AS m ON m.id=r.message"
+		" WHERE r.state IN ('queued','held') AND (r.message,r.id)>(?1,?2)"
+		" ORDER BY r.message,r.id LIMIT ?3" },
+};
+
+void sql_of_role(enum store_role role, const char *ret[SQL_COUNT])
+{
+	for (unsigned i = 0; i < SQL_COUNT; i++)
+		ret[i] = table[i].roles & 1u << role ? table[i].text : NULL;
+}
