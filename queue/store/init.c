@@ -16,7 +16,7 @@
 #define LOCK_WAIT_MS 90000 /* a flusher that lingers, and the next one, are gone by then */
 
 static const char schema[] =
-#include "store/schema.sql.h"
+#include "queue/store/schema.sql.h"
 	;
 
 struct init {

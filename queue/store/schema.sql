@@ -35,8 +35,8 @@ CREATE TABLE message(
  uid INTEGER NOT NULL CONSTRAINT "uid: a user's number"
   CHECK(typeof(uid)='integer' AND uid BETWEEN 0 AND 4294967295),
  sender TEXT NOT NULL CONSTRAINT "sender: empty or user@domain, printable ASCII, at most 254 octets"
-  CHECK(sender='' OR typeof(sender)='text' AND length(CAST(sender AS BLOB))<=254
-   AND sender NOT GLOB '*[^ -~]*' AND length(sender)=length(CAST(sender AS BLOB))
+  CHECK(sender='' OR typeof(sender)='text' AND length(CAST(sender AS BLOB)) BETWEEN 3 AND 254
+   AND sender LIKE '_%@_%' AND sender NOT GLOB '*[^ -~]*' AND length(sender)=length(CAST(sender AS BLOB))
    AND (sender LIKE '"%' OR sender NOT GLOB '*[ <>,;()\"]*')),
  size INTEGER NOT NULL CONSTRAINT "size: octets, not negative"
   CHECK(typeof(size)='integer' AND size BETWEEN 0 AND 2147483647),
