@@ -115,11 +115,15 @@ static int take_file(struct reader *r, struct span text, const char *path, struc
 
 /* --- the file --- */
 
-static int read_file(const char *path, struct buf *out, struct err *e)
+static int read_file(const char *path, const char *manual, struct buf *out, struct err *e)
 {
 	int result = -1;
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 
+	if (fd < 0 && errno == ENOENT)
+		return err_set(e, EX_CONFIG,
+			"there is no configuration file %s; write one, %s has an example", path,
+			manual);
 	if (fd < 0)
 		return err_sys(e, EX_CONFIG, "can't open the configuration file %s", path);
 	for (;;) {
@@ -165,7 +169,7 @@ int conf_table_read(const struct conf_table *t, const char *path, void *ret, str
 
 	assert(t->n <= KEYS_MAX);
 	buf_init(&text, FILE_MAX + 4096);
-	if (set_defaults(t, ret, e) < 0 || read_file(path, &text, e) < 0)
+	if (set_defaults(t, ret, e) < 0 || read_file(path, t->manual, &text, e) < 0)
 		goto out;
 	result = take_file(&r, buf_span(&text), path, e);
 out:

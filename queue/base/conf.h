@@ -59,7 +59,7 @@ struct conf_listen {
 	char *clients;
 	char *upstream; /* as a relay */
 	uint64_t upstream_connections;
-	uint64_t rate; /* recipients a second, times 1000; 0: unlimited */
+	uint64_t rate; /* `14/s` `0.5/s`: recipients a second, times 1000; 0: unlimited */
 	uint64_t quota;
 	enum in_doubt in_doubt;
 	struct conf_list header, allow_header;
@@ -77,11 +77,13 @@ int conf_listen_read(const char *path, struct conf_listen *ret, struct err *e);
 void conf_mail_done(struct conf_mail *c);
 void conf_listen_done(struct conf_listen *c);
 
-/* Every key with its value in force, as a configuration file that reads back the same. */
+/* Every key with its value in force, as a configuration file that reads back the same: before each
+ * a comment that tells what it is, and "#key" for one that has no value. */
 void conf_mail_dump(const struct conf_mail *c, FILE *to);
 void conf_listen_dump(const struct conf_listen *c, FILE *to);
 
-/* The part of a listen value before the port, and the port. 0 or -1. Brackets are removed. */
+/* The part of a listen value before the port, and the port (0: the kernel chooses one). 0 or -1.
+ * Brackets are removed. */
 int conf_split_hostport(struct span s, char *host, size_t size, char port[6], struct err *e);
 
 #endif

@@ -93,8 +93,12 @@ static const struct conf_key keys[] = {
 };
 /* clang-format on */
 
-static const struct conf_table table = { keys, sizeof keys / sizeof *keys,
-	sizeof(struct conf_listen) };
+static const struct conf_table table = {
+	.keys = keys,
+	.n = sizeof keys / sizeof *keys,
+	.size = sizeof(struct conf_listen),
+	.manual = "listen.conf(5)",
+};
 
 /* What no default can stand for. */
 static int check_needed(const struct conf_listen *c, const char *path, struct err *e)

@@ -112,8 +112,12 @@ static const struct conf_key keys[] = {
 };
 /* clang-format on */
 
-static const struct conf_table table = { keys, sizeof keys / sizeof *keys,
-	sizeof(struct conf_mail) };
+static const struct conf_table table = {
+	.keys = keys,
+	.n = sizeof keys / sizeof *keys,
+	.size = sizeof(struct conf_mail),
+	.manual = "cenmail.conf(5)",
+};
 
 int conf_mail_read(const char *path, struct conf_mail *ret, struct err *e)
 {

@@ -32,7 +32,8 @@ struct conf_key {
 struct conf_table {
 	const struct conf_key *keys;
 	unsigned n;
-	size_t size; /* of the struct */
+	size_t size;        /* of the struct */
+	const char *manual; /* the page that describes it */
 };
 
 /* Defaults, then the file. 0, or -1 with err; *ret is then done. */

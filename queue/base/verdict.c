@@ -20,47 +20,51 @@ enum named { ANYBODY, SENDER, RECIPIENT };
 
 static const struct meaning {
 	unsigned steps;
-	int first, last;    /* codes */
-	const char *starts; /* how the text begins, or NULL; no case */
-	const char *has[2]; /* what it holds, or NULL; no case */
-	enum named names;
+	int first, last; /* codes */
 	enum verdict_class class;
+	const char *starts; /* how the text begins, or NULL; no case */
+	const char *has;    /* what it holds, or NULL; no case */
+	enum named names;
 	int64_t retry_ms;
 } meanings[] = {
 	/* clang-format off */
-	{ BIT(STEP_CONTENT), 200, 299, NULL, { NULL, NULL }, ANYBODY, VERDICT_SENT, 0 },
+	{ BIT(STEP_CONTENT), 200, 299, .class = VERDICT_SENT },
 
 	/* SES is asked for too much. Its other 454s are about its own health. */
-	{ AT_ANY, 454, 454, "Throttling", { "quota", NULL }, ANYBODY, VERDICT_PACE, VERDICT_QUOTA_MS },
-	{ AT_ANY, 454, 454, "Throttling", { NULL, NULL }, ANYBODY, VERDICT_PACE, VERDICT_RATE_MS },
+	{ AT_ANY, 454, 454, .class = VERDICT_PACE, .starts = "Throttling", .has = "quota",
+		.retry_ms = VERDICT_QUOTA_MS },
+	{ AT_ANY, 454, 454, .class = VERDICT_PACE, .starts = "Throttling",
+		.retry_ms = VERDICT_RATE_MS },
 
-	/* SES has something against us, and not against this message. The text has to begin so: other
-	 * servers end what they say of one recipient with "Access denied". */
-	{ AT_ANY, 554, 554, "Access denied", { NULL, NULL }, ANYBODY, VERDICT_ROAD, 0 },
-	{ AT_ANY, 554, 554, NULL, { "paused", "account" }, ANYBODY, VERDICT_ROAD, 0 },
-	{ AT_ANY, 554, 554, NULL, { "suspended", "account" }, ANYBODY, VERDICT_ROAD, 0 },
-	{ AT_ANY, 554, 554, NULL, { "not subscribed", NULL }, ANYBODY, VERDICT_ROAD, 0 },
+	/* SES has something against us, and not against this message. "Access denied" has to begin
+	 * the text: other servers end with it what they say of one recipient. The others have blanks,
+	 * so that no address that a reply repeats can stop the road. */
+	{ AT_ANY, 554, 554, .class = VERDICT_ROAD, .starts = "Access denied" },
+	{ AT_ANY, 554, 554, .class = VERDICT_ROAD, .has = "paused for this account" },
+	{ AT_ANY, 554, 554, .class = VERDICT_ROAD, .has = "account is paused" },
+	{ AT_ANY, 554, 554, .class = VERDICT_ROAD, .has = "suspended for this account" },
+	{ AT_ANY, 554, 554, .class = VERDICT_ROAD, .has = "not subscribed to SES" },
 
 	/* SES does not know an address. Where none of ours is named it is the From of the header. */
-	{ AT_MESSAGE, 554, 554, NULL, { "not verified", NULL }, SENDER, VERDICT_HELD, 0 },
-	{ AT_MESSAGE, 554, 554, NULL, { "not verified", NULL }, RECIPIENT, VERDICT_NEVER, 0 },
-	{ AT_MESSAGE, 554, 554, NULL, { "not verified", NULL }, ANYBODY, VERDICT_HELD, 0 },
+	{ AT_MESSAGE, 554, 554, .class = VERDICT_HELD, .has = "not verified", .names = SENDER },
+	{ AT_MESSAGE, 554, 554, .class = VERDICT_NEVER, .has = "not verified", .names = RECIPIENT },
+	{ AT_MESSAGE, 554, 554, .class = VERDICT_HELD, .has = "not verified" },
 
 	/* The two ends do not understand each other, or do not trust each other. */
-	{ AT_ANY, 421, 421, NULL, { NULL, NULL }, ANYBODY, VERDICT_ROAD, 0 },
-	{ AT_ANY, 454, 454, NULL, { NULL, NULL }, ANYBODY, VERDICT_ROAD, 0 },
-	{ AT_ANY, 500, 500, NULL, { NULL, NULL }, ANYBODY, VERDICT_ROAD, 0 },
-	{ AT_ANY, 502, 503, NULL, { NULL, NULL }, ANYBODY, VERDICT_ROAD, 0 },
-	{ AT_ANY, 530, 530, NULL, { NULL, NULL }, ANYBODY, VERDICT_ROAD, 0 },
-	{ AT_ANY, 535, 535, NULL, { NULL, NULL }, ANYBODY, VERDICT_ROAD, 0 },
-	{ AT_ANY, 538, 538, NULL, { NULL, NULL }, ANYBODY, VERDICT_ROAD, 0 },
+	{ AT_ANY, 421, 421, .class = VERDICT_ROAD },
+	{ AT_ANY, 454, 454, .class = VERDICT_ROAD },
+	{ AT_ANY, 500, 500, .class = VERDICT_ROAD },
+	{ AT_ANY, 502, 503, .class = VERDICT_ROAD },
+	{ AT_ANY, 530, 530, .class = VERDICT_ROAD },
+	{ AT_ANY, 535, 535, .class = VERDICT_ROAD },
+	{ AT_ANY, 538, 538, .class = VERDICT_ROAD },
 
-	/* RFC 5321 section 4.5.3.1.10: an old way to say 452, too many recipients. */
-	{ BIT(STEP_RCPT), 552, 552, NULL, { "too many recipients", NULL }, ANYBODY, VERDICT_LATER, 0 },
+	/* RFC 5321 section 4.5.3.1.10: an old way to say 452. */
+	{ BIT(STEP_RCPT), 552, 552, .class = VERDICT_LATER, .has = "too many recipients" },
 
-	{ AT_MESSAGE, 400, 499, NULL, { NULL, NULL }, ANYBODY, VERDICT_LATER, 0 },
-	{ AT_MESSAGE, 500, 599, NULL, { NULL, NULL }, ANYBODY, VERDICT_NEVER, 0 },
-	{ AT_ANY, 400, 599, NULL, { NULL, NULL }, ANYBODY, VERDICT_ROAD, 0 },
+	{ AT_MESSAGE, 400, 499, .class = VERDICT_LATER },
+	{ AT_MESSAGE, 500, 599, .class = VERDICT_NEVER },
+	{ AT_ANY, 400, 599, .class = VERDICT_ROAD }, /* to RSET, QUIT */
 	/* All else can't be: a 250 that ends no content, a 354 that belongs to no DATA. */
 	/* clang-format on */
 };
@@ -124,9 +128,8 @@ static bool fits(
 		return false;
 	if (m->starts && !span_starts_nocase(text, m->starts))
 		return false;
-	for (size_t i = 0; i < 2; i++)
-		if (m->has[i] && find_nocase(text, 0, m->has[i]) < 0)
-			return false;
+	if (m->has && find_nocase(text, 0, m->has) < 0)
+		return false;
 	switch (m->names) {
 	case SENDER:
 		return names_address(text, rules->sender);

@@ -39,6 +39,18 @@ static void span_finds_and_trims(void **state)
 	assert_false(span_has_break(span_of("a\tb")));
 }
 
+static void span_gives_words(void **state)
+{
+	struct span s = span_of("  ab\t c  d \t");
+
+	assert_true(span_eq(span_word(&s), span_of("ab")));
+	assert_true(span_eq(s, span_of("c  d")));
+	assert_true(span_eq(span_word(&s), span_of("c")));
+	assert_true(span_eq(span_word(&s), span_of("d")));
+	assert_int_equal(s.n, 0);
+	assert_int_equal(span_word(&s).n, 0);
+}
+
 static void buf_keeps_its_ceiling(void **state)
 {
 	struct buf b;
@@ -277,6 +289,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(span_compares_without_case),
 		cmocka_unit_test(span_finds_and_trims),
+		cmocka_unit_test(span_gives_words),
 		cmocka_unit_test(buf_keeps_its_ceiling),
 		cmocka_unit_test(buf_refuses_sizes_that_overflow),
 		cmocka_unit_test(buf_prints_and_grows),

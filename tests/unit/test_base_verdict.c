@@ -95,6 +95,8 @@ static const struct {
 		VERDICT_ROAD, 0 },
 	{ STEP_CONTENT, 554, "Account not subscribed to SES", 0, VERDICT_ROAD, 0 },
 
+	{ STEP_RCPT, 554, "<paused@account.example> unknown", 0, VERDICT_NEVER, 0 },
+
 	/* held, or never: who is not verified */
 	{ STEP_CONTENT, 554,
 		"Message rejected: Email address is not verified. The following identities failed "
