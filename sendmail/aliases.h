@@ -1,0 +1,38 @@
+/*
+ * The aliases file, in the usual form: `name: item, item`, continuation lines that begin with a
+ * blank, `#` for comments. Only names and addresses are followed: items that name a program, a
+ * file or a list of addresses in a file are told apart, for the caller to refuse.
+ */
+#ifndef CENMAIL_ALIASES_H
+#define CENMAIL_ALIASES_H
+
+#include "base/buf.h"
+#include "base/err.h"
+
+#define ALIASES_MAX (4 * 1024 * 1024) /* octets of the file */
+
+enum alias_state { ALIAS_UNUSED, ALIAS_OPEN, ALIAS_USED }; /* the expander's, see recipients.c */
+
+struct alias {
+	struct span name, value;
+	unsigned line;
+	enum alias_state state;
+};
+
+struct aliases;
+
+/* A file that is not there holds no alias. 0, or -1 (EX_CONFIG: it can't be read, is no regular
+ * file, or is over the ceiling). Lines that can't be used are skipped and noted in problems. */
+int aliases_read(const char *path, struct aliases **ret, struct err *e);
+void aliases_free(struct aliases *a);
+/* No case. NULL: there is none. */
+struct alias *aliases_find(struct aliases *a, struct span name);
+/* One line each, `FILE:LINE: what is wrong`; "" when all is well. */
+const char *aliases_problems(struct aliases *a);
+
+enum alias_kind { ALIAS_ADDRESS, ALIAS_PROGRAM, ALIAS_FILE, ALIAS_INCLUDE };
+/* Takes the next item off a value. False at its end. */
+bool alias_next(struct span *rest, struct span *ret, enum alias_kind *ret_kind);
+const char *alias_kind_name(enum alias_kind k);
+
+#endif

@@ -1,0 +1,14 @@
+/*
+ * The listing of `mailq` and `-bp`, in Postfix's layout.
+ */
+#ifndef CENMAIL_MAILQ_H
+#define CENMAIL_MAILQ_H
+
+#include "base/conf.h"
+
+#include <sys/types.h>
+
+/* root and the queue's owner see everything, others their own. 0 or -1. */
+int mailq_print(const struct conf_mail *conf, uid_t caller, FILE *to, struct err *e);
+
+#endif

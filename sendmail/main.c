@@ -1,0 +1,120 @@
+/*
+ * sendmail, mailq, newaliases: becomes who it has to be, reads the command line and the
+ * configuration, calls, logs, and ends with a code of sysexits.h.
+ */
+#include "base/conf.h"
+#include "base/log.h"
+#include "sendmail/aliases.h"
+#include "sendmail/mailq.h"
+#include "sendmail/options.h"
+#include "sendmail/privilege.h"
+#include "sendmail/submit.h"
+
+#include <inttypes.h>
+
+static void log_lines(const char *lines)
+{
+	while (lines && *lines) {
+		size_t n = strcspn(lines, "\n");
+		log_line(LOG_WARNING, "sendmail", "%.*s", (int)n, lines);
+		lines += n + (lines[n] == '\n');
+	}
+}
+
+/* In Postfix's words, which pflogsumm and the operator's eyes know. */
+static void log_submitted(const struct submitted *m, uid_t caller)
+{
+	log_line(LOG_INFO, "pickup", "%010" PRId64 ": uid=%u from=<%s>", m->id, (unsigned)caller,
+		m->sender);
+	log_line(LOG_INFO, "cleanup", "%010" PRId64 ": message-id=%s", m->id, m->message_id);
+	log_line(LOG_INFO, "qmgr",
+		"%010" PRId64 ": from=<%s>, size=%" PRIu64 ", nrcpt=%u (queue active)", m->id,
+		m->sender, m->size, m->recipients);
+	if (m->nuls > 0)
+		log_line(LOG_WARNING, "cleanup", "%010" PRId64 ": %" PRIu64 " NUL octets dropped",
+			m->id, m->nuls);
+	log_lines(m->notes);
+}
+
+static int run_submit(
+	const struct options *o, const struct conf_mail *conf, uid_t caller, struct err *e)
+{
+	const struct submit s = { .options = o, .conf = conf, .caller = caller, .fd = 0 };
+	struct submitted done;
+
+	if (submit_run(&s, &done, e) != 0)
+		return -1;
+	log_submitted(&done, caller);
+	if (o->verbose)
+		fprintf(stderr, "sendmail: queued as %010" PRId64 "\n", done.id);
+	submitted_done(&done);
+	return 0;
+}
+
+static int run_aliases(const struct conf_mail *conf, struct err *e)
+{
+	struct aliases *a;
+	int result = 0;
+
+	if (aliases_read(conf->aliases, &a, e) != 0)
+		return -1;
+	if (aliases_problems(a)[0]) {
+		fputs(aliases_problems(a), stderr);
+		result = err_set(e, EX_DATAERR, "%s: the lines named are not used", conf->aliases);
+	}
+	aliases_free(a);
+	return result;
+}
+
+static int run(const struct options *o, const struct conf_mail *conf, uid_t caller, struct err *e)
+{
+	switch (o->mode) {
+	case OPTIONS_SUBMIT:
+		return run_submit(o, conf, caller, e);
+	case OPTIONS_LIST:
+		return mailq_print(conf, caller, stdout, e);
+	case OPTIONS_ALIASES:
+		return run_aliases(conf, e);
+	case OPTIONS_HELP:
+		options_help(stdout);
+		return 0;
+	case OPTIONS_VERSION:
+		puts("cenmail " CENMAIL_VERSION);
+		return 0;
+	}
+	return 0;
+}
+
+static int fail(const struct err *e, uid_t caller, bool logged)
+{
+	fprintf(stderr, "sendmail: %s\n", e->text);
+	if (logged) /* most callers show nobody what we say */
+		log_line(e->code == EX_USAGE || e->code == EX_DATAERR || e->code == EX_NOUSER
+				 ? LOG_WARNING
+				 : LOG_ERR,
+			"sendmail", "fatal: uid=%u: %s", (unsigned)caller, e->text);
+	return e->code;
+}
+
+int main(int argc, char **argv)
+{
+	struct privilege who = { 0 };
+	struct options o;
+	struct conf_mail conf;
+	struct err e = { EX_SOFTWARE, "" };
+	const char *path;
+	int result = 0;
+
+	if (privilege_settle(&who, &e) != 0 || options_parse(argc, argv, &o, &e) != 0)
+		return fail(&e, who.caller, false);
+	if (o.mode == OPTIONS_HELP || o.mode == OPTIONS_VERSION)
+		return run(&o, NULL, who.caller, &e);
+	path = secure_getenv("CENMAIL_CONF");
+	if (conf_mail_read(path ? path : CENMAIL_SYSCONFDIR "/cenmail.conf", &conf, &e) != 0)
+		return fail(&e, who.caller, false);
+	log_open(conf.log);
+	if (privilege_join_queue(conf.queue, &e) != 0 || run(&o, &conf, who.caller, &e) != 0)
+		result = fail(&e, who.caller, conf.log == LOG_TO_SYSLOG);
+	conf_mail_done(&conf);
+	return result;
+}

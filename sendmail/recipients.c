@@ -1,0 +1,307 @@
+/*
+ * A set of addresses. Expansion is bounded: an alias is expanded once for a message, and nested at
+ * most DEPTH_MAX deep.
+ */
+#include "sendmail/recipients.h"
+
+#include "base/address.h"
+#include "base/log.h"
+#include "sendmail/address_list.h"
+#include "sendmail/aliases.h"
+
+#include <inttypes.h>
+#include <pwd.h>
+
+#define DEPTH_MAX  16
+#define SYSTEM_UID 1000 /* accounts below it are the system's */
+
+struct recipients {
+	struct recipients_rules rules;
+	struct aliases *aliases; /* NULL until a bare name came */
+	char **v;
+	unsigned n;
+	unsigned *slot; /* hash table: index into v plus one, 0: free */
+	unsigned slots; /* a power of two, at least twice n */
+	struct buf notes;
+};
+
+/* Where a name was met. */
+struct place {
+	struct recipients *r;
+	const struct alias *alias; /* NULL: in the arguments or the header */
+	unsigned depth;
+};
+
+static int add_name(const struct place *at, struct span name, struct err *e);
+
+struct recipients *recipients_new(const struct recipients_rules *rules)
+{
+	struct recipients *r = calloc(1, sizeof(*r));
+
+	if (r) {
+		r->rules = *rules;
+		buf_init(&r->notes, 64 * 1024);
+	}
+	return r;
+}
+
+void recipients_free(struct recipients *r)
+{
+	if (!r)
+		return;
+	for (unsigned i = 0; i < r->n; i++)
+		free(r->v[i]);
+	free(r->v);
+	free(r->slot);
+	aliases_free(r->aliases);
+	buf_done(&r->notes);
+	free(r);
+}
+
+__attribute__((format(printf, 2, 3))) static void note(struct recipients *r, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	buf_vprintf(&r->notes, fmt, ap);
+	buf_add_char(&r->notes, '\n');
+	va_end(ap);
+}
+
+static char lower(char c)
+{
+	return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
+}
+
+static uint32_t hash(const char *s)
+{
+	uint32_t h =
+		2166136261U; /* FNV-1a; the count of addresses is bounded, so is its worst case */
+	for (; *s; s++)
+		h = (h ^ (unsigned char)lower(*s)) * 16777619U;
+	return h;
+}
+
+/* Local parts are told apart by case, as only their owner knows whether it matters. */
+static bool same_address(const char *a, const char *b)
+{
+	const char *at = strrchr(a, '@');
+	size_t local = (size_t)(at - a);
+
+	return strlen(a) == strlen(b) && memcmp(a, b, local) == 0 &&
+	       span_eq_nocase(span_of(a + local), span_of(b + local));
+}
+
+static void place_in(struct recipients *r, unsigned *slot, unsigned slots, unsigned i)
+{
+	uint32_t at = hash(r->v[i]) & (slots - 1);
+	while (slot[at])
+		at = (at + 1) & (slots - 1);
+	slot[at] = i + 1;
+}
+
+static int grow(struct recipients *r, struct err *e)
+{
+	unsigned slots = r->slots ? 2 * r->slots : 32;
+	unsigned *slot = calloc(slots, sizeof(*slot));
+	char **v = slot ? realloc(r->v, slots / 2 * sizeof(*v)) : NULL;
+
+	if (v)
+		r->v = v;
+	if (!v) {
+		free(slot);
+		return err_set(e, EX_OSERR, "out of memory");
+	}
+	for (unsigned i = 0; i < r->n; i++)
+		place_in(r, slot, slots, i);
+	free(r->slot);
+	r->slot = slot;
+	r->slots = slots;
+	return 0;
+}
+
+static bool has(const struct recipients *r, const char *address)
+{
+	if (r->slots == 0)
+		return false;
+	for (uint32_t at = hash(address) & (r->slots - 1); r->slot[at];
+		at = (at + 1) & (r->slots - 1))
+		if (same_address(r->v[r->slot[at] - 1], address))
+			return true;
+	return false;
+}
+
+static int add_address(struct recipients *r, struct span s, struct err *e)
+{
+	struct address a;
+
+	if (address_parse(s, &a, e) != 0)
+		return -1;
+	if (has(r, a.text))
+		return 0;
+	if (r->n >= r->rules.max)
+		return err_set(e, EX_DATAERR,
+			"more than %" PRIu64 " recipients (recipients_max in the configuration)",
+			r->rules.max);
+	if (2 * r->n >= r->slots && grow(r, e) != 0)
+		return -1;
+	r->v[r->n] = strdup(a.text);
+	if (!r->v[r->n])
+		return err_set(e, EX_OSERR, "out of memory");
+	place_in(r, r->slot, r->slots, r->n);
+	r->n++;
+	return 0;
+}
+
+static bool is_system_account(struct span name)
+{
+	char text[ADDRESS_LOCAL_MAX + 1];
+	const struct passwd *pw;
+
+	if (name.n >= sizeof(text))
+		return false;
+	memcpy(text, name.p, name.n);
+	text[name.n] = '\0';
+	pw = getpwnam(text);
+	return pw && pw->pw_uid < SYSTEM_UID;
+}
+
+static int add_qualified(struct recipients *r, struct span name, struct err *e)
+{
+	char text[ADDRESS_LOCAL_MAX + 1 + ADDRESS_DOMAIN_MAX + 1];
+
+	int n = snprintf(text, sizeof(text), "%.*s@%s", (int)name.n, name.p, r->rules.domain);
+	if (n < 0 || (size_t)n >= sizeof(text))
+		return err_set(
+			e, EX_DATAERR, "%.*s: is too long with its domain", (int)name.n, name.p);
+	return add_address(r, span_of(text), e);
+}
+
+/* A bare name that is no alias. Its syntax has been checked. */
+static int add_local(struct recipients *r, struct span name, struct err *e)
+{
+	struct span postmaster = span_of(r->rules.postmaster);
+
+	if (postmaster.n > 0 && is_system_account(name)) {
+		if (span_find(postmaster, '@') >= 0)
+			return add_address(r, postmaster, e);
+		name = postmaster;
+	}
+	if (r->rules.domain[0])
+		return add_qualified(r, name, e);
+	return err_set(e, EX_NOUSER,
+		"%.*s: no such local name; give an address with a domain, or set an alias, "
+		"`postmaster` or `domain`",
+		(int)name.n, name.p);
+}
+
+/* An item of an alias, or any mailbox of a list. */
+static int add_mailbox(void *arg, const struct mailbox *m, struct err *e)
+{
+	const struct place *at = arg;
+
+	if (m->addr.n == 0)
+		return err_set(e, EX_DATAERR, "<>: no recipient");
+	return m->bare ? add_name(at, m->addr, e) : add_address(at->r, m->addr, e);
+}
+
+/* The items of an alias that is open. *ret_used: how many lead somewhere. */
+static int add_items(const struct place *at, unsigned *ret_used, struct err *e)
+{
+	struct recipients *r = at->r;
+	struct span rest = at->alias->value, item;
+	enum alias_kind kind;
+	struct err why;
+	unsigned used = 0;
+
+	while (alias_next(&rest, &item, &kind)) {
+		if (kind != ALIAS_ADDRESS) {
+			note(r, "alias %.*s: %s is not used here", (int)at->alias->name.n,
+				at->alias->name.p, alias_kind_name(kind));
+			continue;
+		}
+		if (address_list_parse(item, add_mailbox, (void *)at, &why) == 0) {
+			used++;
+			continue;
+		}
+		if (why.code != EX_DATAERR && why.code != EX_NOUSER)
+			return err_set(e, why.code, "%s", why.text);
+		note(r, "alias %.*s: %s", (int)at->alias->name.n, at->alias->name.p, why.text);
+	}
+	*ret_used = used;
+	return 0;
+}
+
+static int add_alias(const struct place *from, struct alias *a, struct err *e)
+{
+	struct place at = { from->r, a, from->depth + 1 };
+	unsigned used = 0;
+	int result;
+
+	if (a->state == ALIAS_USED)
+		return 0;
+	if (at.depth > DEPTH_MAX)
+		return err_set(e, EX_NOUSER, "alias %.*s: nested more than %d deep", (int)a->name.n,
+			a->name.p, DEPTH_MAX);
+	a->state = ALIAS_OPEN;
+	result = add_items(&at, &used, e);
+	a->state = ALIAS_USED;
+	if (result == 0 && used == 0)
+		return err_set(e, EX_NOUSER, "alias %.*s: leads to no address that can be used",
+			(int)a->name.n, a->name.p);
+	return result;
+}
+
+static int load_aliases(struct recipients *r, struct err *e)
+{
+	if (r->aliases || !r->rules.aliases || !r->rules.aliases[0])
+		return 0;
+	return aliases_read(r->rules.aliases, &r->aliases, e);
+}
+
+/* `\name` is taken literally. So is a name within its own expansion: "root: root, a@example.com"
+ * says that root has his copy too. Any other loop is broken in the same way, and noted. */
+static int add_name(const struct place *at, struct span name, struct err *e)
+{
+	struct recipients *r = at->r;
+	struct alias *a = NULL;
+	bool literal = name.n > 0 && name.p[0] == '\\';
+	char shown[ADDRESS_LOCAL_MAX + 1];
+
+	if (literal)
+		name = span_from(name, 1);
+	if (!address_is_local_part(name))
+		return err_set(e, EX_DATAERR, "\"%s\": is no address and no name",
+			log_printable(name, shown, sizeof(shown)));
+	if (!literal) {
+		if (load_aliases(r, e) != 0)
+			return -1;
+		a = r->aliases ? aliases_find(r->aliases, name) : NULL;
+	}
+	if (a && a->state != ALIAS_OPEN)
+		return add_alias(at, a, e);
+	if (a && a != at->alias)
+		note(r, "alias %.*s: leads back to itself", (int)name.n, name.p);
+	return add_local(r, name, e);
+}
+
+int recipients_add(struct recipients *r, struct span list, struct err *e)
+{
+	struct place top = { r, NULL, 0 };
+	return address_list_parse(list, add_mailbox, &top, e);
+}
+
+unsigned recipients_count(const struct recipients *r)
+{
+	return r->n;
+}
+
+const char *recipients_at(const struct recipients *r, unsigned i)
+{
+	return r->v[i];
+}
+
+const char *recipients_notes(struct recipients *r)
+{
+	return buf_str(&r->notes);
+}

@@ -1,0 +1,35 @@
+/*
+ * Who gets a message: addresses gathered from arguments and header fields, bare names resolved,
+ * aliases expanded, duplicates merged.
+ */
+#ifndef CENMAIL_RECIPIENTS_H
+#define CENMAIL_RECIPIENTS_H
+
+#include "base/buf.h"
+#include "base/err.h"
+
+#include <stdint.h>
+
+struct recipients_rules {
+	const char *domain;     /* qualifies a bare name; "": none */
+	const char *postmaster; /* gets the mail of system accounts; "": none */
+	const char *aliases; /* path of the aliases file, read when a bare name comes; NULL: none */
+	uint64_t max;        /* recipients of one message */
+};
+
+struct recipients;
+
+/* Never NULL but for want of memory. The rules' strings are borrowed. */
+struct recipients *recipients_new(const struct recipients_rules *rules);
+void recipients_free(struct recipients *r);
+
+/* Adds an address list (RFC 5322). 0, or -1: EX_DATAERR (syntax, or over the maximum), EX_NOUSER
+ * (a bare name that leads nowhere), EX_CONFIG (the aliases file, or postmaster, can't be used). */
+int recipients_add(struct recipients *r, struct span list, struct err *e);
+
+unsigned recipients_count(const struct recipients *r);
+const char *recipients_at(const struct recipients *r, unsigned i);
+/* What the operator has to know of the aliases met on the way, one line each; "" if nothing. */
+const char *recipients_notes(struct recipients *r);
+
+#endif

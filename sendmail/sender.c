@@ -1,0 +1,180 @@
+/*
+ * The sender. The caller may name any: whom SES lets send is decided at sending time, by
+ * rewrite_sender and by SES.
+ */
+#include "sendmail/sender.h"
+
+#include "sendmail/address_list.h"
+
+#include <pwd.h>
+
+struct choice {
+	struct sender *s;
+	unsigned count;
+};
+
+static int qualify(struct sender *s, struct span name, struct err *e)
+{
+	char text[ADDRESS_LOCAL_MAX + 1 + ADDRESS_DOMAIN_MAX + 1];
+	struct address a;
+	int n;
+
+	if (!address_is_local_part(name))
+		return err_set(e, EX_DATAERR, "the sender (-f) is no address");
+	n = snprintf(text, sizeof(text), "%.*s@%s", (int)name.n, name.p, s->rules.domain);
+	if (n < 0 || (size_t)n >= sizeof(text) || address_parse(span_of(text), &a, e) != 0)
+		return err_set(e, EX_DATAERR, "the sender %.*s can't be given the domain %s",
+			(int)name.n, name.p, s->rules.domain);
+	memcpy(s->address, a.text, a.len + 1);
+	return 0;
+}
+
+static int choose(void *arg, const struct mailbox *m, struct err *e)
+{
+	struct choice *c = arg;
+	struct address a;
+
+	if (++c->count > 1)
+		return err_set(e, EX_DATAERR, "the sender (-f) is more than one address");
+	if (m->addr.n == 0)
+		return 0;
+	if (m->bare)
+		return qualify(c->s, m->addr, e);
+	if (address_parse(m->addr, &a, e) != 0)
+		return err_prefix(e, "the sender (-f): ");
+	memcpy(c->s->address, a.text, a.len + 1);
+	return 0;
+}
+
+static int take_given(struct sender *s, struct err *e)
+{
+	struct choice c = { s, 0 };
+
+	if (span_has_break(span_of(s->rules.given)))
+		return err_set(e, EX_DATAERR, "the sender (-f) holds a line end");
+	return address_list_parse(span_of(s->rules.given), choose, &c, e);
+}
+
+static int take_login(struct sender *s, struct err *e)
+{
+	const struct passwd *pw = getpwuid(s->rules.uid);
+	char number[24];
+
+	if (pw && address_is_local_part(span_of(pw->pw_name)))
+		return qualify(s, span_of(pw->pw_name), e);
+	snprintf(number, sizeof(number), "uid%u", (unsigned)s->rules.uid);
+	return qualify(s, span_of(number), e);
+}
+
+int sender_settle(const struct sender_rules *rules, struct sender *ret, struct err *e)
+{
+	struct sender s = { .rules = *rules };
+
+	for (const char *p = rules->full_name; p && *p; p++)
+		if ((unsigned char)*p < ' ' || *p == 127)
+			return err_set(
+				e, EX_DATAERR, "the full name (-F) holds a control character");
+	if ((rules->given ? take_given(&s, e) : take_login(&s, e)) != 0)
+		return -1;
+	*ret = s;
+	return 0;
+}
+
+/* The first field of GECOS, '&' being the login name with a capital. */
+static void add_gecos(uid_t uid, struct buf *out)
+{
+	const struct passwd *pw = getpwuid(uid);
+
+	for (const char *p = pw && pw->pw_gecos ? pw->pw_gecos : ""; *p && *p != ','; p++) {
+		if (*p == '&' && pw->pw_name[0]) {
+			char c = pw->pw_name[0];
+			buf_add_char(out, c >= 'a' && c <= 'z' ? (char)(c - 32) : c);
+			buf_add_str(out, pw->pw_name + 1);
+		} else if ((unsigned char)*p >= ' ' && *p != 127) {
+			buf_add_char(out, *p);
+		}
+	}
+}
+
+/* Words of letters, digits and the like need no quotes (RFC 5322 section 3.2.5). */
+static bool needs_quotes(struct span name)
+{
+	for (size_t i = 0; i < name.n; i++) {
+		unsigned char c = (unsigned char)name.p[i];
+		if (c < 128 && c != ' ' && (c < '0' || c > '9') &&
+			((c | 32) < 'a' || (c | 32) > 'z') && c != '-' && c != '_' && c != '\'')
+			return true;
+	}
+	return false;
+}
+
+static bool is_ascii(struct span s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if ((unsigned char)s.p[i] > 127)
+			return false;
+	return true;
+}
+
+static void add_quoted(struct span name, struct buf *out)
+{
+	buf_add_char(out, '"');
+	for (size_t i = 0; i < name.n; i++) {
+		if (name.p[i] == '"' || name.p[i] == '\\')
+			buf_add_char(out, '\\');
+		buf_add_char(out, name.p[i]);
+	}
+	buf_add_char(out, '"');
+}
+
+/* Encoded words (RFC 2047) of at most 75 octets; a character is not cut in two. */
+static void add_encoded(struct span name, struct buf *out)
+{
+	unsigned room = 0;
+
+	for (size_t i = 0; i < name.n; i++) {
+		unsigned char c = (unsigned char)name.p[i];
+		bool starts = (c & 0xC0) != 0x80;
+		if (room < 12 && starts) {
+			buf_add_str(out, i == 0 ? "=?utf-8?q?" : "?= =?utf-8?q?");
+			room = 75 - 12;
+		}
+		bool plain = (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z');
+		if (plain && c < 128)
+			buf_add_char(out, (char)c);
+		else
+			buf_printf(out, "=%02X", c);
+		room -= room < 3 ? room : plain && c < 128 ? 1 : 3;
+	}
+	buf_add_str(out, "?=");
+}
+
+void sender_add_from(const struct sender *s, struct buf *out)
+{
+	struct buf gecos;
+	struct span name = span_of(s->rules.full_name);
+
+	if (s->address[0] == '\0') {
+		buf_printf(out, "MAILER-DAEMON@%s", s->rules.domain);
+		return;
+	}
+	buf_init(&gecos, 1024);
+	if (!s->rules.full_name && !s->rules.given) {
+		add_gecos(s->rules.uid, &gecos);
+		if (!gecos.failed)
+			name = buf_span(&gecos);
+	}
+	name = span_trim(name);
+	if (name.n == 0)
+		buf_add_str(out, s->address);
+	else {
+		if (!is_ascii(name))
+			add_encoded(name, out);
+		else if (needs_quotes(name))
+			add_quoted(name, out);
+		else
+			buf_add_span(out, name);
+		buf_printf(out, " <%s>", s->address);
+	}
+	buf_done(&gecos);
+}
