@@ -24,8 +24,10 @@ static void print_message(struct listing *l, const struct store_listed *m)
 	if (localtime_r(&at, &tm))
 		strftime(date, sizeof(date), "%a %b %e %H:%M:%S", &tm);
 	snprintf(id, sizeof(id), "%010" PRId64, m->message);
-	if (l->messages++ > 0)
-		fputc('\n', l->to);
+	fputs(l->messages++ == 0
+			? "-Queue ID-  --Size-- ----Arrival Time---- -Sender/Recipient-------\n"
+			: "\n",
+		l->to);
 	fprintf(l->to, "%-10s%c %7" PRIu64 " %-20s %s\n", id,
 		strcmp(m->state, "held") == 0 ? '!' : ' ', m->size, date,
 		m->sender[0] ? m->sender : "MAILER-DAEMON");

@@ -37,7 +37,7 @@ static int open_standard_descriptors(struct err *e)
 static void clear_signals(void)
 {
 	static const int ignored[] = { SIGXFSZ, SIGPIPE, SIGTSTP, SIGTTIN, SIGTTOU };
-	static const int usual[] = { SIGALRM, SIGVTALRM, SIGPROF, SIGCHLD, SIGXCPU, SIGTERM };
+	static const int usual[] = { SIGALRM, SIGVTALRM, SIGPROF, SIGCHLD, SIGXCPU };
 	static const struct itimerval off;
 	sigset_t none;
 
