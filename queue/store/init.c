@@ -190,9 +190,7 @@ static int create(struct init *in, struct err *e)
 	/* link, and not rename: it never takes the place of what is there. */
 	if (link(beside(in, ".new"), in->path) < 0)
 		return err_sys(e, EX_CANTCREAT, "%s", in->path);
-	if (remove_draft(in, e) < 0)
-		return -1;
-	return sync_directory(in, e);
+	return 0;
 }
 
 static int quick_check(struct db *d, const char *path, struct err *e)
@@ -216,7 +214,8 @@ static int check_queue(struct init *in, bool thorough, struct err *e)
 {
 	struct db d;
 	if (db_open(&d, in->path, false, e) < 0)
-		return err_prefix(e, "not a queue; move it away, or put back a good copy: ");
+		return err_prefix(
+			e, "not a queue that can be used; move it away, or put back a good copy: ");
 	int r = store_check(&d, in->path, e);
 	if (r == 0 && thorough)
 		r = quick_check(&d, in->path, e);
@@ -245,7 +244,9 @@ static int init(struct init *in, bool *ret_created, struct err *e)
 		if (there == 0 && create(in, e) < 0)
 			return -1;
 	}
-	if (there < 0 || check_queue(in, there, e) < 0 || sync_directory(in, e) < 0)
+	/* A draft may be left of one that was killed just after it had linked it. */
+	if (there < 0 || remove_draft(in, e) < 0 || check_queue(in, there, e) < 0 ||
+		sync_directory(in, e) < 0)
 		return -1;
 	*ret_created = !there;
 	return 0;

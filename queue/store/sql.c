@@ -58,8 +58,9 @@ static const struct {
 		"c.crc,typeof(c.data),length(c.data)"
 		" FROM message AS m JOIN content AS c ON c.message=m.id WHERE m.id=?1" },
 	[SQL_HOLD] = { WORK,
-		"UPDATE recipient SET state='held',last_code=0,last_reply=?2,version=version+1"
-		" WHERE id=?1 AND state='queued'" },
+		"UPDATE recipient SET state='held',last_code=0,last_reply=?2,"
+		"version=CASE WHEN typeof(version)='integer' AND version BETWEEN 1 AND 1000000000"
+		" THEN version+1 ELSE 1 END WHERE id=?1 AND state='queued'" },
 
 	/* settle.c */
 	[SQL_SETTLE] = { WORK,

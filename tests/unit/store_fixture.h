@@ -18,6 +18,8 @@
 #include "store/store.h"
 
 #include <ftw.h>
+#include <signal.h>
+#include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -55,26 +57,39 @@ static inline void fixture_init(struct fixture *f)
 	assert_true(created);
 }
 
-static inline int fixture_setup(void **state)
+static inline void fixture_open(struct fixture *f)
 {
 	struct err e = { 0 };
-	fixture_dir(state);
-	struct fixture *f = *state;
-	fixture_init(f);
 	if (store_open(&f->s, f->path, STORE_FLUSH, 5000, &e) < 0)
 		fail_msg("open: %s", e.text);
 	assert_int_equal(
 		sqlite3_open_v2(f->path, &f->hand, SQLITE_OPEN_READWRITE, NULL), SQLITE_OK);
 	sqlite3_busy_timeout(f->hand, 5000);
 	sqlite3_wal_autocheckpoint(f->hand, 0);
+	sqlite3_db_config(f->hand, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+}
+
+/* Before a fork: SQLite's handles don't live through one. */
+static inline void fixture_close(struct fixture *f)
+{
+	sqlite3_close(f->hand);
+	store_close(f->s);
+	f->hand = NULL;
+	f->s = NULL;
+}
+
+static inline int fixture_setup(void **state)
+{
+	fixture_dir(state);
+	fixture_init(*state);
+	fixture_open(*state);
 	return 0;
 }
 
 static inline int fixture_teardown(void **state)
 {
 	struct fixture *f = *state;
-	sqlite3_close(f->hand);
-	store_close(f->s);
+	fixture_close(f);
 	nftw(f->dir, fixture_unlink, 8, FTW_DEPTH | FTW_PHYS);
 	free(f);
 	return 0;
@@ -152,6 +167,32 @@ static inline int64_t fixture_put(struct fixture *f, const struct store_submissi
 	if (store_put(f->s, m, &id, &e) < 0)
 		fail_msg("put: %s", e.text);
 	return id;
+}
+
+/* Runs fn in a child that is killed before its nth system call. What it ended with, or -1 when it
+ * was killed. */
+static inline int killed_at(unsigned n, int (*fn)(void *arg), void *arg)
+{
+	int status;
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+		raise(SIGSTOP);
+		_exit(fn(arg));
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	/* Two stops a call: at its entry and at its exit. */
+	for (unsigned stops = 0; !WIFEXITED(status); stops++) {
+		if (stops == 2 * n - 1)
+			kill(pid, SIGKILL);
+		else
+			ptrace(PTRACE_SYSCALL, pid, NULL, NULL);
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		if (WIFSIGNALED(status))
+			return -1;
+	}
+	return WEXITSTATUS(status);
 }
 
 #define unit(t)     cmocka_unit_test_setup_teardown(t, fixture_setup, fixture_teardown)

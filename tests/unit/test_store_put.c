@@ -181,6 +181,7 @@ static void many_at_once(void **state)
 {
 	struct fixture *f = *state;
 	pid_t pid[8];
+	fixture_close(f);
 	for (int i = 0; i < 8; i++) {
 		pid[i] = fork();
 		if (pid[i] == 0)
@@ -191,6 +192,7 @@ static void many_at_once(void **state)
 		assert_int_equal(waitpid(pid[i], &status, 0), pid[i]);
 		assert_int_equal(status, 0);
 	}
+	fixture_open(f);
 	ask_is(f, "select count(*) from message", "200");
 	ask_is(f, "select count(distinct address) from recipient", "200");
 	ask_is(f, "select sum(submitted) from hour", "200");
@@ -200,6 +202,54 @@ static void many_at_once(void **state)
 	snprintf(wal, sizeof wal, "%s-wal", f->path);
 	assert_int_equal(stat(wal, &st), 0);
 	assert_true(st.st_size < 2 * 1024 * 1024);
+}
+
+struct submission {
+	const char *path;
+	struct fixture_mail x;
+};
+
+/* 0 stored, 1 not. */
+static int submit(void *arg)
+{
+	struct submission *sub = arg;
+	struct store *s;
+	int64_t id;
+	if (store_open(&s, sub->path, STORE_SUBMIT, 5000, NULL) < 0)
+		return 1;
+	int r = store_put(s, &sub->x.m, &id, NULL);
+	store_close(s);
+	return r < 0;
+}
+
+/* C1, A11 in small: what was acknowledged is there; what was not is there whole or not at all. */
+static void killed_at_every_call(void **state)
+{
+	struct fixture *f = *state;
+	struct submission sub = { .path = f->path };
+	int rc = -1;
+	unsigned n;
+	for (n = 1; rc < 0; n++) {
+		assert_true(n < 2000);
+		fixture_close(f);
+		fixture_mail(
+			&sub.x, "Subject: x\r\n\r\nx\r\n", "a@example.com", "b@example.com", NULL);
+		rc = killed_at(n, submit, &sub);
+		fixture_open(f);
+		const char *whole =
+			ask(f, "select (select count(*) from message)*2=(select count(*)"
+			       " from recipient) and (select count(*) from message)="
+			       "(select count(*) from content) and (select count(*) from"
+			       " message)*2=(select ifnull(sum(submitted),0) from hour)");
+		assert_string_equal(whole, "1");
+	}
+	assert_int_equal(rc, 0);
+	assert_true(n > 20);
+	/* The last one was acknowledged, and is there: under its key. */
+	int64_t before = strtol(ask(f, "select count(*) from message"), NULL, 10);
+	fixture_put(f, &sub.x.m);
+	assert_int_equal(strtol(ask(f, "select count(*) from message"), NULL, 10), before);
+	ask_is(f, "pragma integrity_check", "ok");
 }
 
 struct seen {
@@ -256,6 +306,7 @@ int main(void)
 		unit(refuses_and_stores_nothing),
 		unit(damage_is_seen),
 		unit(many_at_once),
+		unit(killed_at_every_call),
 		unit(lists_what_is_open),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,189 @@
+/*
+ * The flusher's choice: order, grouping by message, limit, the horizon, rows that can't be trusted.
+ */
+#include "tests/unit/store_fixture.h"
+
+#define HOUR INT64_C(3600000)
+
+struct shown {
+	char text[4096]; /* "message/address " for each */
+	unsigned n, stop_at;
+	struct store_due last;
+	char journal[65], notify[31], once[33];
+};
+
+static bool show(void *arg, const struct store_due *d)
+{
+	struct shown *s = arg;
+	size_t n = strlen(s->text);
+	if (n < sizeof s->text - 64)
+		snprintf(s->text + n, sizeof s->text - n, "%d/%s ", (int)d->message, d->address);
+	s->last = *d;
+	snprintf(s->journal, sizeof s->journal, "%s", d->doubt_journal);
+	snprintf(s->notify, sizeof s->notify, "%s", d->notify ? d->notify : "none");
+	return ++s->n != s->stop_at;
+}
+
+static void due_is(struct fixture *f, int64_t now, unsigned limit, const char *want)
+{
+	struct shown s = { .stop_at = 0 };
+	struct err e = { 0 };
+	if (store_due(f->s, now, HOUR, limit, show, &s, &e) < 0)
+		fail_msg("due: %s", e.text);
+	assert_string_equal(s.text, want);
+}
+
+static void put_at(struct fixture *f, int64_t at, const char *a, const char *b)
+{
+	struct fixture_mail x;
+	fixture_mail(&x, "x", a, b, NULL);
+	x.m.submitted = at;
+	fixture_put(f, &x.m);
+}
+
+static void longest_due_first(void **state)
+{
+	struct fixture *f = *state;
+	int64_t next;
+	assert_int_equal(store_next_due(f->s, &next, NULL), 0);
+	assert_true(next == INT64_MAX);
+	due_is(f, T0, 100, "");
+	put_at(f, T0 + 2000, "c@x", NULL);
+	put_at(f, T0, "a@x", "b@x");
+	put_at(f, T0 + 1000, "d@x", NULL);
+	assert_int_equal(store_next_due(f->s, &next, NULL), 0);
+	assert_true(next == T0);
+	due_is(f, T0 - 1, 100, "");
+	due_is(f, T0, 100, "2/a@x 2/b@x ");
+	due_is(f, T0 + 2000, 100, "2/a@x 2/b@x 3/d@x 1/c@x ");
+	due_is(f, T0 + 2000, 3, "2/a@x 2/b@x 3/d@x ");
+	due_is(f, T0 + 2000, 1, "2/a@x ");
+	due_is(f, T0 + 2000, 0, "");
+}
+
+static void all_of_a_message_together(void **state)
+{
+	struct fixture *f = *state;
+	put_at(f, T0, "a@x", "b@x");
+	put_at(f, T0 + 10, "c@x", "d@x");
+	/* a is due before c and d, b after them: it goes with a all the same. */
+	sqlite3_db_config(f->hand, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
+	by_hand(f, "update recipient set next_try=next_try+20 where address='b@x'");
+	due_is(f, T0 + 100, 100, "1/a@x 1/b@x 2/c@x 2/d@x ");
+	due_is(f, T0 + 15, 100, "1/a@x 2/c@x 2/d@x ");
+	by_hand(f, "update recipient set state='held' where address='a@x'");
+	due_is(f, T0 + 100, 100, "2/c@x 2/d@x 1/b@x ");
+}
+
+static void beyond_the_horizon_is_due(void **state)
+{
+	struct fixture *f = *state;
+	put_at(f, T0, "a@x", NULL);
+	put_at(f, T0 + 2 * HOUR, "b@x", NULL);
+	put_at(f, T0 + HOUR, "c@x", NULL);
+	due_is(f, T0, 100, "1/a@x 2/b@x ");
+	/* A year back: all of it is due, and in order. */
+	due_is(f, T0 - 365 * 24 * HOUR, 100, "1/a@x 3/c@x 2/b@x ");
+}
+
+static void many_of_one_time(void **state)
+{
+	struct fixture *f = *state;
+	struct shown s = { .stop_at = 0 };
+	struct store_rcpt rcpt[120];
+	char name[120][32];
+	for (unsigned i = 0; i < 120; i++) {
+		snprintf(name[i], sizeof name[i], "r%u@x", i);
+		rcpt[i] = (struct store_rcpt) { .address = name[i] };
+	}
+	for (unsigned i = 0; i < 5; i++) {
+		struct fixture_mail x;
+		fixture_mail(&x, "x", NULL);
+		x.m.rcpt = rcpt;
+		x.m.rcpts = 120;
+		fixture_put(f, &x.m);
+	}
+	assert_int_equal(store_due(f->s, T0, HOUR, 10000, show, &s, NULL), 0);
+	assert_int_equal(s.n, 600);
+	s = (struct shown) { .stop_at = 130 };
+	assert_int_equal(store_due(f->s, T0, HOUR, 10000, show, &s, NULL), 0);
+	assert_int_equal(s.n, 130);
+	assert_int_equal(s.last.message, 2);
+}
+
+static void values_are_as_stored(void **state)
+{
+	struct fixture *f = *state;
+	struct fixture_mail x;
+	struct shown s = { .stop_at = 0 };
+	fixture_mail(&x, "12345", "a@x", NULL);
+	x.rcpt[0].notify = "NEVER";
+	fixture_put(f, &x.m);
+	sqlite3_db_config(f->hand, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
+	by_hand(f, "update recipient set tries=3,doubt_journal='j1',doubt_until=77,version=5");
+	assert_int_equal(store_due(f->s, T0, HOUR, 10, show, &s, NULL), 0);
+	assert_int_equal(s.n, 1);
+	assert_int_equal(s.last.tries, 3);
+	assert_int_equal(s.last.version, 5);
+	assert_int_equal(s.last.size, 5);
+	assert_int_equal(s.last.doubt_until, 77);
+	assert_true(s.last.submitted == T0 && s.last.since == T0);
+	assert_null(s.last.orcpt);
+	assert_string_equal(s.journal, "j1");
+	assert_string_equal(s.notify, "NEVER");
+	ask_is(f, "select lower(hex(once)) from recipient", s.last.once);
+}
+
+/* C13: what a damaged file or a hostile schema holds never gets out, and is in nobody's way. */
+static void rows_not_to_be_trusted_are_held(void **state)
+{
+	static const char *const damage[] = {
+		"address='a'||char(13,10)||'DATA@x'",
+		"address=x'00'",
+		"address=7",
+		"address='a@x> SIZE=1'",
+		"address=zeroblob(10000)",
+		"once=x'00'",
+		"once='text of 16 bytes'",
+		"tries=-1",
+		"tries='many'",
+		"version=-9223372036854775807",
+		"next_try='0'||char(0)",
+		"since=-5",
+		"doubt_journal=printf('%.*c',70,'x')",
+		"doubt_journal='a b'",
+		"doubt_until='x'",
+		"notify='NEVER SIZE=1'",
+		"orcpt='a'||char(10)",
+	};
+	struct fixture *f = *state;
+	sqlite3_db_config(f->hand, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
+	by_hand(f, "pragma ignore_check_constraints=on");
+	for (unsigned i = 0; i < sizeof damage / sizeof *damage; i++) {
+		char sql[256];
+		by_hand(f, "delete from recipient; delete from message; delete from content;"
+			   "delete from sqlite_sequence");
+		put_at(f, T0, "bad@x", NULL);
+		put_at(f, T0 + 1, "good@x", NULL);
+		snprintf(sql, sizeof sql, "update recipient set %s where id=1", damage[i]);
+		by_hand(f, sql);
+		due_is(f, T0 + 1, 100, "2/good@x ");
+		/* A time that is text is never reached: no number is as late. */
+		ask_is(f, "select state from recipient where id=1",
+			strstr(damage[i], "next_try") ? "queued" : "held");
+		due_is(f, T0 + 1, 100, "2/good@x ");
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		unit(longest_due_first),
+		unit(all_of_a_message_together),
+		unit(beyond_the_horizon_is_due),
+		unit(many_of_one_time),
+		unit(values_are_as_stored),
+		unit(rows_not_to_be_trusted_are_held),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
