@@ -98,14 +98,14 @@ CREATE INDEX recipient_message ON recipient(message);
 CREATE INDEX recipient_open ON recipient(message) WHERE state IN ('queued','held');
 CREATE INDEX recipient_due ON recipient(next_try) WHERE state='queued';
 
--- One try at one recipient, or one change by hand (relay 'by hand'). Kept when the message goes.
+-- One try at one recipient; or, by default, one change by hand. Kept when the message goes.
 CREATE TABLE attempt(
  id INTEGER PRIMARY KEY,
  message INTEGER NOT NULL,
  recipient INTEGER NOT NULL,
  address TEXT NOT NULL,
- at INTEGER NOT NULL,
- relay TEXT NOT NULL,
+ at INTEGER NOT NULL DEFAULT(CAST((julianday('now')-2440587.5)*86400000 AS INTEGER)),
+ relay TEXT NOT NULL DEFAULT 'by hand',
  code INTEGER NOT NULL DEFAULT 0,
  enhanced TEXT NOT NULL DEFAULT '',
  reply TEXT NOT NULL,
@@ -174,16 +174,14 @@ CREATE TRIGGER content_needed BEFORE DELETE ON content
 WHEN EXISTS(SELECT 1 FROM recipient WHERE message=old.message AND state IN ('queued','held')) BEGIN
  SELECT RAISE(ABORT,'content is needed while a recipient is queued or held: delete from message instead, to drop it');
 END;
--- The triggers below raise version with whatever else they set: that is how this one knows them.
+-- The next trigger raises version with whatever else it sets: that is how this one knows it.
 CREATE TRIGGER recipient_refused BEFORE UPDATE ON recipient BEGIN SELECT CASE
- WHEN new.id<>old.id OR new.message<>old.message OR new.version=old.version AND (new.once<>old.once
-  OR new.tries<>old.tries OR new.since<>old.since OR new.settled IS NOT old.settled
-  OR new.last_code<>old.last_code OR new.last_reply<>old.last_reply
-  OR new.doubt_journal<>old.doubt_journal OR new.doubt_until<>old.doubt_until
-  OR new.ses_id IS NOT old.ses_id OR new.queued_ms IS NOT old.queued_ms
-  OR new.connect_ms IS NOT old.connect_ms OR new.hop_ms IS NOT old.hop_ms
-  OR new.ses_ms IS NOT old.ses_ms OR new.bounce IS NOT old.bounce
-  OR new.notify IS NOT old.notify OR new.orcpt IS NOT old.orcpt)
+ WHEN (new.id,new.message)<>(old.id,old.message) OR new.version=old.version
+  AND (new.once,new.tries,new.since,new.settled,new.last_code,new.last_reply,new.doubt_journal,
+   new.doubt_until,new.ses_id,new.queued_ms,new.connect_ms,new.hop_ms,new.ses_ms,new.bounce,
+   new.notify,new.orcpt) IS NOT (old.once,old.tries,old.since,old.settled,old.last_code,
+   old.last_reply,old.doubt_journal,old.doubt_until,old.ses_id,old.queued_ms,old.connect_ms,
+   old.hop_ms,old.ses_ms,old.bounce,old.notify,old.orcpt)
  THEN RAISE(ABORT,'only state, address and next_try of a recipient can be changed')
  WHEN new.state='sent' AND old.state<>'sent' AND old.doubt_journal=''
  THEN RAISE(ABORT,'only a recipient whose last try is in doubt can be set sent: to give it up, set it failed or delete the message')
@@ -196,49 +194,38 @@ CREATE TRIGGER recipient_refused BEFORE UPDATE ON recipient BEGIN SELECT CASE
  THEN RAISE(ABORT,'its content is no longer kept (keep_sent, keep_failed): it has to be submitted again')
 END; END;
 
--- Consequences: what has to change with it, a row in attempt, a new version.
-CREATE TRIGGER recipient_state AFTER UPDATE OF state ON recipient
-WHEN new.state<>old.state BEGIN
+-- What follows from a change. Another state or address raises version, and queued is due now; what
+-- is to be sent anew (after sent or failed, or to another address) begins anew, with a new token,
+-- unless its last try, to the same address, is in doubt. Queued that was queued already is due now,
+-- and keeps its version: a try that is under way still counts. All of it is noted.
+CREATE TRIGGER recipient_changed AFTER UPDATE OF state,address,next_try ON recipient
+WHEN new.version=old.version AND (new.state='queued'
+ OR (new.state,new.address,new.next_try)<>(old.state,old.address,old.next_try)) BEGIN
  UPDATE recipient SET version=version+1,
-  next_try=CASE new.state WHEN 'queued'
+  next_try=CASE state WHEN 'queued'
    THEN CAST((julianday('now')-2440587.5)*86400000 AS INTEGER) ELSE next_try END,
-  settled=CASE WHEN new.state IN ('sent','failed')
-   THEN CAST((julianday('now')-2440587.5)*86400000 AS INTEGER) END,
-  doubt_journal=CASE new.state WHEN 'sent' THEN '' ELSE doubt_journal END
- WHERE id=new.id;
+  settled=CASE WHEN state IN ('queued','held') THEN NULL WHEN state=old.state THEN settled
+   ELSE CAST((julianday('now')-2440587.5)*86400000 AS INTEGER) END,
+  doubt_journal=CASE WHEN state='sent' OR address<>old.address THEN '' ELSE doubt_journal END
+ WHERE id=new.id AND (new.state,new.address)<>(old.state,old.address);
  UPDATE recipient SET version=version+1, tries=0, bounce=NULL,
   since=CAST((julianday('now')-2440587.5)*86400000 AS INTEGER),
   once=CASE doubt_journal WHEN '' THEN randomblob(16) ELSE once END
- WHERE id=new.id AND old.state IN ('sent','failed') AND new.state IN ('queued','held');
- INSERT INTO attempt(message,recipient,address,at,relay,reply) VALUES(new.message,new.id,
-  new.address,CAST((julianday('now')-2440587.5)*86400000 AS INTEGER),'by hand',
-  old.state||' to '||new.state);
-END;
-CREATE TRIGGER recipient_again AFTER UPDATE OF state ON recipient
-WHEN new.state='queued' AND old.state='queued' BEGIN
+ WHERE id=new.id AND (new.address<>old.address
+  OR old.state IN ('sent','failed') AND new.state IN ('queued','held'));
  UPDATE recipient SET next_try=CAST((julianday('now')-2440587.5)*86400000 AS INTEGER)
- WHERE id=new.id;
-END;
-CREATE TRIGGER recipient_next AFTER UPDATE OF next_try ON recipient
-WHEN new.version=old.version AND new.next_try<>old.next_try BEGIN
- INSERT INTO attempt(message,recipient,address,at,relay,reply) VALUES(new.message,new.id,
-  new.address,CAST((julianday('now')-2440587.5)*86400000 AS INTEGER),'by hand',
-  'next try at '||strftime('%Y-%m-%d %H:%M:%S',new.next_try/1000,'unixepoch','localtime'));
-END;
-CREATE TRIGGER recipient_address AFTER UPDATE OF address ON recipient
-WHEN new.address<>old.address BEGIN
- UPDATE recipient SET version=version+1, tries=0, once=randomblob(16), doubt_journal='',
-  doubt_until=0, since=CAST((julianday('now')-2440587.5)*86400000 AS INTEGER),
-  next_try=CAST((julianday('now')-2440587.5)*86400000 AS INTEGER)
- WHERE id=new.id;
- INSERT INTO attempt(message,recipient,address,at,relay,reply) VALUES(new.message,new.id,
-  new.address,CAST((julianday('now')-2440587.5)*86400000 AS INTEGER),'by hand',
-  'address was '||old.address);
+ WHERE id=new.id AND (new.state,new.address,new.next_try)=('queued',old.address,old.next_try)
+  AND old.state='queued';
+ INSERT INTO attempt(message,recipient,address,reply) VALUES(new.message,new.id,new.address,
+  ltrim(CASE new.state WHEN old.state THEN '' ELSE old.state||' to '||new.state END
+   ||CASE new.address WHEN old.address THEN '' ELSE ', address was '||old.address END
+   ||CASE WHEN (new.state,new.address)<>(old.state,old.address) THEN ''
+    WHEN new.next_try=old.next_try THEN 'due now' ELSE 'next try at '
+    ||strftime('%Y-%m-%d %H:%M:%S',new.next_try/1000,'unixepoch','localtime') END,', '));
 END;
 CREATE TRIGGER recipient_dropped AFTER DELETE ON recipient BEGIN
- INSERT INTO attempt(message,recipient,address,at,relay,reply) VALUES(old.message,old.id,
-  old.address,CAST((julianday('now')-2440587.5)*86400000 AS INTEGER),'by hand',
-  old.state||', dropped');
+ INSERT INTO attempt(message,recipient,address,reply)
+ VALUES(old.message,old.id,old.address,old.state||', dropped');
  DELETE FROM message WHERE id=old.message
   AND NOT EXISTS(SELECT 1 FROM recipient WHERE message=old.message);
 END;
