@@ -12,7 +12,8 @@ enum line_result {
 	LINE_OK,      /* *ret is the line without its CRLF */
 	LINE_BAD,     /* the line holds NUL, bare CR or bare LF; it is consumed all the same */
 	LINE_TOO_LONG /* more than max octets and no end: fatal for the connection, or the caller
-			 drops input up to the end of that line */
+			 drops input up to the end of that line. *ret_used is max: none of those
+			 octets ends it */
 };
 
 /* Looks for one line in `in`; *ret_used says how many octets it took with its CRLF. max counts
