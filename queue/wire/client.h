@@ -47,9 +47,13 @@ struct transaction {
 	/* filled by the client; monotonic microseconds, 0: it never came to it */
 	int64_t began, content_sent, ended;
 
-	struct transaction *next;    /* the client's */
-	unsigned char sent_to, gate; /* the client's: how far it is */
-	unsigned accepted, answered;
+	/* the client's own: how far it is */
+	struct transaction *next;
+	unsigned char phase, mode;
+	bool refused;                   /* its MAIL or its DATA was */
+	bool go_ahead;                  /* 354 came */
+	unsigned said, heard, accepted; /* RCPTs written, answered, answered well */
+	unsigned settled, turn;         /* LMTP: replies to the content, whose comes next */
 };
 
 enum client_state {
@@ -65,10 +69,11 @@ struct client_options {
 	const char *helo;          /* borrowed: our name in EHLO or LHLO */
 	unsigned window;           /* messages in flight on an XONCE peer, at least 1 */
 	size_t window_bytes;       /* and their octets; one message may exceed it alone */
-	int64_t total_ms;          /* from a transaction's first octet to its last reply; it grows
-				      by a minute a megabyte of content. 0: none */
+	int64_t total_ms;          /* from a transaction's first octet, or the end of the one
+				      before it, to its last reply; it grows by a minute a
+				      megabyte of content. 0: none */
 	int64_t reply_ms;          /* 0: RFC 5321 section 4.5.3.2's for each step; else, for
-				      tests, this for every reply */
+				      tests, this for every reply and for a write's progress */
 };
 
 struct client;
@@ -105,11 +110,11 @@ int64_t client_deadline(const struct client *c, enum step *ret_step);
 /* Whether one more of this many octets may be submitted now. */
 bool client_room(const struct client *c, size_t content_octets);
 /* Takes it; only in CLIENT_READY. SIZE that the peer's limit forbids is answered here, as the
- * peer would (552). */
+ * peer would (552), and so is an address or parameter that would break a command line (501). */
 void client_submit(struct client *c, struct transaction *t, int64_t now_ms);
 /* The next transaction that is over, or NULL. Every recipient's outcome is filled. */
 struct transaction *client_done(struct client *c);
-/* In flight, not yet given back. */
+/* Submitted and not yet given back by client_done. */
 unsigned client_flying(const struct client *c);
 
 /* The gated transaction whose content is written but for its final dot, or NULL; and its release.
@@ -117,7 +122,8 @@ unsigned client_flying(const struct client *c);
 struct transaction *client_gate(struct client *c);
 void client_open_gate(struct client *c, struct transaction *t, int64_t now_ms);
 
-/* QUIT when nothing is in flight. */
+/* QUIT as soon as nothing is in flight; nothing more is taken. The client does so by itself when
+ * the peer's MAILMAX (RFC 9422) is reached. */
 void client_quit(struct client *c, int64_t now_ms);
 
 #endif
