@@ -1,16 +1,19 @@
 # cenmail: see README.md. `make` leaves build/sendmail, build/cenmail-flush, build/cenmail-listen.
 #   make test    unit, end-to-end and lint tests (pytest drives them all)
 #   make asan    the same tests on binaries built with ASan and UBSan; make tsan: with TSan
-#   make lint    cppcheck, clang-tidy, clang-format, mandoc
+#   make lint    clang-format, cppcheck, clang-tidy, mandoc, shellcheck, and clang's own warnings
 #   make bench   measurements beside the peers; make soak: the long forms of the tests
-#   make install DESTDIR= PREFIX=/usr
+#   make valgrind  the unit tests under valgrind
+#   make install DESTDIR= PREFIX=/usr ROLE="sender relay"   (one of the two: that host's part only)
 
 PREFIX     ?= /usr
 SYSCONFDIR ?= /etc/cenmail
 SPOOLDIR   ?= /var/spool/cenmail
 STATEDIR   ?= /var/lib/cenmail
 BUILD      ?= build
-CC         ?= gcc
+ifeq ($(origin CC),default)
+CC         := gcc
+endif
 AR         ?= ar
 PYTHON     ?= /usr/bin/python3
 PYTEST_ARGS ?=
@@ -84,18 +87,141 @@ $(BUILD)/unit/%: tests/unit/%.c $(LIB) Makefile
 # Test tools stand alone: they share no code with what they test.
 $(BUILD)/tools/%: tests/tools/%.c Makefile
 	@mkdir -p $(@D)
-	$(CC) -D_GNU_SOURCE -std=gnu17 $(OPT) $(WARN) $(HARDEN) $(LDFLAGS_ALL) -o $@ $< \
-		-lssl -lcrypto -lpthread
+	$(CC) -D_GNU_SOURCE -std=gnu17 $(OPT) $(WARN) $(HARDEN) -MMD -MP -MF $@.d $(LDFLAGS_ALL) \
+		-o $@ $< -lssl -lcrypto -lpthread
 
 test: all units tools
-	CENMAIL_BUILD=$(BUILD) $(PYTHON) -m pytest tests -p no:cacheprovider $(PYTEST_ARGS)
+	CENMAIL_BUILD=$(BUILD) CENMAIL_SAN=$(SAN) \
+		$(PYTHON) -m pytest tests -p no:cacheprovider $(PYTEST_ARGS)
 asan:
 	$(MAKE) BUILD=build/asan SAN=address,undefined test
 tsan:
 	$(MAKE) BUILD=build/tsan SAN=thread test
+soak:
+	CENMAIL_SOAK=1 $(MAKE) test
+bench: all tools
+	CENMAIL_BUILD=$(BUILD) $(PYTHON) tests/bench/bench.py
+valgrind: units
+	@set -e; for unit in $(UNITS); do echo "$$unit"; \
+		valgrind -q --error-exitcode=1 --leak-check=full --show-leak-kinds=definite,possible \
+			--errors-for-leak-kinds=definite,possible "$$unit"; done
 clean:
 	rm -rf build
 
--include $(OBJS:.o=.d) $(MAINS:%.c=$(BUILD)/obj/%.d) $(UNITS:%=%.d)
+# --- lint: each check is a target of its own, so that tests/lint can name the one that failed ---
 
-.PHONY: all units tools test asan tsan clean
+SOURCES  := $(wildcard sendmail/*.[ch] queue/*/*.[ch] tests/*/*.[ch] tests/*/*/*.[ch])
+HEADERS  := $(filter %.h,$(SOURCES))
+ANALYSED := $(wildcard sendmail/*.c queue/*/*.c)
+CHECKED  := $(ANALYSED) $(wildcard tests/unit/*.c)
+PAGES    := $(wildcard man/*.[1-9])
+
+lint: lint-format lint-man lint-shell lint-clang lint-cppcheck lint-tidy
+lint-format:
+	clang-format --dry-run -Werror $(SOURCES)
+lint-man:
+	mandoc -T lint -W warning $(PAGES)
+lint-shell:
+	shellcheck -S warning install.sh .ci/run queue/store/cenmail-sql
+lint-cppcheck: $(GEN)
+	@mkdir -p $(BUILD)/lint/cppcheck
+	cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr -j2 \
+		--cppcheck-build-dir=$(BUILD)/lint/cppcheck --enable=warning,performance,portability \
+		--suppress=missingInclude --suppress=internalAstError \
+		-Iqueue -I. -I$(BUILD)/gen -D__linux__ -D_GNU_SOURCE $(ANALYSED)
+# A stamp for each file: only what changed is analysed again. `make -j lint-tidy` spreads it.
+lint-tidy: $(ANALYSED:%.c=$(BUILD)/lint/%.tidy)
+lint-clang: $(CHECKED:%.c=$(BUILD)/lint/%.clang)
+$(BUILD)/lint/%.tidy: %.c $(HEADERS) .clang-tidy Makefile | $(GEN)
+	@mkdir -p $(@D)
+	clang-tidy --quiet $< -- $(CPPFLAGS_OWN) -std=gnu17 -fPIE 2>$@.err || { cat $@.err; exit 1; }
+	@touch $@
+$(BUILD)/lint/%.clang: %.c $(HEADERS) Makefile | $(GEN)
+	@mkdir -p $(@D)
+	clang -fsyntax-only $(CPPFLAGS_OWN) -std=gnu17 $(WARN) $<
+	@touch $@
+
+# --- install ---
+
+# Files that name other files: @PREFIX@ and its kin become this build's. cenmail-sql runs as it is in
+# the tree too, so there it is the defaults that are replaced.
+IN   := $(wildcard queue/*/*.in)
+MADE := $(IN:queue/%.in=$(BUILD)/made/%) $(BUILD)/made/store/cenmail-sql
+$(BUILD)/made/store/cenmail-sql: queue/store/cenmail-sql Makefile
+	@mkdir -p $(@D)
+	sed -e 's|/etc/cenmail|$(SYSCONFDIR)|g' -e 's|/var/spool/cenmail|$(SPOOLDIR)|g' $< > $@
+$(BUILD)/made/%: queue/%.in Makefile
+	@mkdir -p $(@D)
+	sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|g' \
+		-e 's|@SPOOLDIR@|$(SPOOLDIR)|g' -e 's|@STATEDIR@|$(STATEDIR)|g' $< > $@
+
+# One line for each thing installed: role, kind, mode, owner, where, from what. A `conf` is written
+# only where there is none yet; a link's source is its text. Owners are set when root installs into
+# the running system; into a DESTDIR the modes are set and the owners are left to the packager.
+ROLE    ?= sender relay
+CRONDIR ?= /etc/cron.d
+UNITDIR ?= /lib/systemd/system
+DOCDIR  ?= $(PREFIX)/share/doc/cenmail
+MANDIR  ?= $(PREFIX)/share/man
+define INSTALLED
+both   dir  0755 root    $(SYSCONFDIR)
+sender dir  0700 cenmail $(SPOOLDIR)
+relay  dir  0700 cenmail $(STATEDIR)
+sender file 4755 root    $(PREFIX)/sbin/sendmail       $(BUILD)/sendmail
+sender link -    -       $(PREFIX)/lib/sendmail        ../sbin/sendmail
+sender link -    -       $(PREFIX)/bin/mailq           ../sbin/sendmail
+sender link -    -       $(PREFIX)/bin/newaliases      ../sbin/sendmail
+sender file 0755 root    $(PREFIX)/sbin/cenmail-flush  $(BUILD)/cenmail-flush
+sender file 0755 root    $(PREFIX)/sbin/cenmail-sql    $(BUILD)/made/store/cenmail-sql
+relay  file 0755 root    $(PREFIX)/sbin/cenmail-listen $(BUILD)/cenmail-listen
+sender file 0644 root    $(CRONDIR)/cenmail            $(BUILD)/made/flush/cenmail.cron
+relay  file 0644 root    $(UNITDIR)/cenmail-listen.service $(BUILD)/made/listen/cenmail-listen.service
+sender conf 0644 root    $(SYSCONFDIR)/cenmail.conf    $(BUILD)/made/flush/cenmail.conf
+relay  conf 0644 root    $(SYSCONFDIR)/listen.conf     $(BUILD)/made/listen/listen.conf
+sender conf 0600 root    $(SYSCONFDIR)/relay.secret    /dev/null
+relay  conf 0600 root    $(SYSCONFDIR)/ses.secret      /dev/null
+relay  conf 0600 root    $(SYSCONFDIR)/clients         /dev/null
+both   file 0644 root    $(DOCDIR)/README.md           README.md
+both   file 0644 root    $(DOCDIR)/LICENSE             LICENSE
+both   file 0644 root    $(DOCDIR)/cenmail.conf        $(BUILD)/made/flush/cenmail.conf
+both   file 0644 root    $(DOCDIR)/listen.conf         $(BUILD)/made/listen/listen.conf
+sender file 0644 root    $(MANDIR)/man8/sendmail.8     man/sendmail.8
+sender link -    -       $(MANDIR)/man8/mailq.8        sendmail.8
+sender link -    -       $(MANDIR)/man8/newaliases.8   sendmail.8
+sender file 0644 root    $(MANDIR)/man8/cenmail-flush.8 man/cenmail-flush.8
+relay  file 0644 root    $(MANDIR)/man8/cenmail-listen.8 man/cenmail-listen.8
+both   file 0644 root    $(MANDIR)/man5/cenmail.conf.5 man/cenmail.conf.5
+both   file 0644 root    $(MANDIR)/man5/listen.conf.5 man/listen.conf.5
+both   file 0644 root    $(MANDIR)/man7/cenmail-queue.7 man/cenmail-queue.7
+both   file 0644 root    $(MANDIR)/man7/cenmail-internals.7 man/cenmail-internals.7
+endef
+export INSTALLED
+
+install: all $(MADE)
+	@set -e; own=false; \
+	if [ "$$(id -u)" = 0 ] && [ -z "$(DESTDIR)" ]; then own=true; \
+		id cenmail >/dev/null 2>&1 || { echo "make install: there is no user cenmail:" \
+			"useradd --system --no-create-home --shell /usr/sbin/nologin cenmail" >&2; \
+			exit 1; }; fi; \
+	printf '%s\n' "$$INSTALLED" | while read -r role kind mode owner to from; do \
+		case " $(ROLE) both " in *" $$role "*) ;; *) continue ;; esac; \
+		to="$(DESTDIR)$$to"; who=; \
+		if $$own && [ $$kind != link ]; then who="-o $$owner -g $$owner"; fi; \
+		case $$kind in \
+		dir)  install -d -m $$mode $$who "$$to" ;; \
+		link) mkdir -p "$${to%/*}"; ln -sfn "$$from" "$$to" ;; \
+		conf) [ -e "$$to" ] || install -D -m $$mode $$who "$$from" "$$to" ;; \
+		file) install -D -m $$mode $$who "$$from" "$$to" ;; \
+		esac; echo "$$kind $$mode $$owner $$to"; \
+	done
+# Takes away what was installed, but never configuration, secrets, queue or journal.
+uninstall:
+	@printf '%s\n' "$$INSTALLED" | while read -r role kind mode owner to from; do \
+		case " $(ROLE) both " in *" $$role "*) ;; *) continue ;; esac; \
+		case $$kind in file|link) rm -fv "$(DESTDIR)$$to" ;; esac; \
+	done
+
+-include $(OBJS:.o=.d) $(MAINS:%.c=$(BUILD)/obj/%.d) $(UNITS:%=%.d) $(TOOLS:%=%.d)
+
+.PHONY: all units tools test asan tsan soak bench valgrind clean install uninstall
+.PHONY: lint lint-format lint-man lint-shell lint-cppcheck lint-tidy lint-clang

@@ -11,6 +11,6 @@
 /* Continues from `crc`; begin with 0. */
 uint32_t crc32c(uint32_t crc, const void *p, size_t n);
 /* The same, without the processor's help: what crc32c falls back on. */
-uint32_t crc32c_by_table(uint32_t crc, const void *p, size_t n);
+uint32_t crc32c_by_table(uint32_t crc, const void *data, size_t n);
 
 #endif

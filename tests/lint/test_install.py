@@ -1,0 +1,58 @@
+"""`make install` puts there what its table says, with the modes that it says."""
+
+import os
+import stat
+import subprocess
+
+import pytest
+
+import tree
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """What a DESTDIR holds after an installation by PREFIX=/opt/cenmail, twice over."""
+    def install(role, to):
+        subprocess.run(["make", "-s", f"BUILD={tree.BUILD.relative_to(tree.ROOT)}", f"DESTDIR={to}",
+                        f"ROLE={role}", "install"], cwd=tree.ROOT, check=True, capture_output=True)
+        return to
+    both = tmp_path_factory.mktemp("both")
+    install("sender relay", both)
+    (both / "etc/cenmail/cenmail.conf").write_text("# mine\n")
+    return {"both": install("sender relay", both),
+            "sender": install("sender", tmp_path_factory.mktemp("sender")),
+            "relay": install("relay", tmp_path_factory.mktemp("relay"))}
+
+
+@pytest.mark.parametrize("path, mode", [
+    ("usr/sbin/sendmail", 0o4755), ("usr/sbin/cenmail-flush", 0o755),
+    ("usr/sbin/cenmail-listen", 0o755), ("usr/sbin/cenmail-sql", 0o755),
+    ("var/spool/cenmail", 0o700), ("var/lib/cenmail", 0o700), ("etc/cenmail", 0o755),
+    ("etc/cenmail/relay.secret", 0o600), ("etc/cenmail/ses.secret", 0o600),
+    ("etc/cenmail/clients", 0o600), ("etc/cron.d/cenmail", 0o644),
+    ("lib/systemd/system/cenmail-listen.service", 0o644),
+    ("usr/share/man/man8/sendmail.8", 0o644)])
+def test_modes(installed, path, mode):
+    assert stat.S_IMODE(os.lstat(installed["both"] / path).st_mode) == mode
+
+
+@pytest.mark.parametrize("link", ["usr/bin/mailq", "usr/bin/newaliases", "usr/lib/sendmail"])
+def test_links_lead_to_sendmail(installed, link):
+    assert (installed["both"] / link).resolve() == installed["both"] / "usr/sbin/sendmail"
+
+
+def test_configuration_is_never_overwritten(installed):
+    assert (installed["both"] / "etc/cenmail/cenmail.conf").read_text() == "# mine\n"
+
+
+def test_a_relay_keeps_its_own_sendmail(installed):
+    assert not (installed["relay"] / "usr/sbin/sendmail").exists()
+    assert not (installed["relay"] / "etc/cron.d").exists()
+    assert not (installed["sender"] / "usr/sbin/cenmail-listen").exists()
+
+
+def test_nothing_is_left_to_fill_in(installed):
+    for path in installed["both"].rglob("*"):
+        if path.is_file() and not path.is_symlink() and path.stat().st_size < 100_000:
+            text = path.read_bytes()
+            assert b"@PREFIX@" not in text and b"DIR@" not in text, path
