@@ -114,6 +114,8 @@ bool client_room(const struct client *c, size_t content_octets);
 void client_submit(struct client *c, struct transaction *t, int64_t now_ms);
 /* The next transaction that is over, or NULL. Every recipient's outcome is filled. */
 struct transaction *client_done(struct client *c);
+/* Whether client_done would give one. */
+bool client_has_done(const struct client *c);
 /* Submitted and not yet given back by client_done. */
 unsigned client_flying(const struct client *c);
 

@@ -166,6 +166,11 @@ struct transaction *client_done(struct client *c)
 	return t;
 }
 
+bool client_has_done(const struct client *c)
+{
+	return c->done_first != NULL;
+}
+
 unsigned client_flying(const struct client *c)
 {
 	return c->flying + c->done;
