@@ -1,0 +1,471 @@
+/*
+ * The client against a peer that refuses, stops, babbles or lies (CASES D1, D3, D5, D6, D7, D13):
+ * every recipient gets exactly one outcome, and none is "sent" without a good answer to the content
+ * of his own, heard to its end.
+ */
+#include "client_peer.h"
+
+#define WINDOW_OFFERS "PIPELINING\nCHUNKING\nXONCE j1 3600"
+
+static const struct mode {
+	const char *name;
+	bool lmtp;
+	const char *offers;
+	bool bdat, window;
+} modes[] = {
+	{ "window, LMTP", true, WINDOW_OFFERS, true, true },
+	{ "window, SMTP", false, WINDOW_OFFERS, true, true },
+	{ "group, LMTP", true, "PIPELINING", false, false },
+	{ "group, SMTP", false, "PIPELINING", false, false },
+	{ "group, BDAT", false, "PIPELINING\nCHUNKING", true, false },
+	{ "lock step, LMTP", true, "", false, false },
+	{ "lock step, SMTP", false, "", false, false },
+	{ "lock step, BDAT", true, "CHUNKING", true, false },
+};
+#define MODES (sizeof modes / sizeof *modes)
+
+static void start(struct talk *k, const struct mode *mode)
+{
+	k->peer.lmtp = mode->lmtp;
+	k->peer.offers = mode->offers;
+	talk_start(k);
+}
+
+/* Whether the peer's good answer for this recipient was heard to its end. */
+static bool was_acked(const struct talk *k, const char *rcpt)
+{
+	for (unsigned i = 0; i < k->peer.acks; i++)
+		if (strcmp(k->peer.ack[i].rcpt, rcpt) == 0)
+			return k->peer.ack[i].end <= k->told;
+	return false;
+}
+
+/* What must hold whatever happened. */
+static void check(const struct talk *k, struct message *m, unsigned n)
+{
+	const struct outcome *fault = client_fault(k->c);
+	bool deaf = fault->unexpected || fault->reply.code != 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		if (m[i].t.owner == NULL || m[i].back == 0)
+			continue; /* never submitted */
+		assert_int_equal(m[i].back, 1);
+		for (unsigned r = 0; r < m[i].t.rcpts; r++) {
+			const struct outcome *o = &m[i].rcpt[r].outcome;
+			assert_int_equal(is_sent(o) + is_answered(o) + o->lost + o->unexpected, 1);
+			assert_int_equal(o->maybe_sent,
+				(o->lost || o->unexpected) && m[i].t.content_sent != 0);
+			bool acked = was_acked(k, m[i].rcpt[r].address);
+			assert_true(!is_sent(o) || acked);
+			if (deaf) /* what came after the fault was not read */
+				continue;
+			assert_int_equal(is_sent(o), acked);
+		}
+	}
+}
+
+/* Runs until nothing moves, then cuts, and sees that all came back. */
+static void deliver_and_cut(struct talk *k, struct message *m, unsigned n)
+{
+	struct transaction *t;
+
+	talk_deliver(k, m, n);
+	unsigned flying = client_flying(k->c);
+	if (client_state(k->c) != CLIENT_DEAD)
+		client_cut(k->c, STEP_CONTENT, "cut", k->now_ms);
+	while ((t = client_done(k->c))) {
+		((struct message *)t->owner)->back++;
+		flying--;
+	}
+	assert_int_equal(flying, 0);
+	assert_int_equal(client_flying(k->c), 0);
+	check(k, m, n);
+}
+
+static void three(struct message *m)
+{
+	for (unsigned i = 0; i < 3; i++)
+		message_init(&m[i], i + 1, 2);
+}
+
+/* Every step, every kind of answer, at the second message of three. */
+static void test_each_answer_at_each_step(void **state)
+{
+	static const char *const verbs[] = { "MAIL", "RCPT", "DATA", "CONTENT", "RSET" };
+	static const unsigned nth[] = { 2, 3, 2, 2, 1 };
+	static const enum step steps[] = { STEP_MAIL, STEP_RCPT, STEP_DATA, STEP_CONTENT,
+		STEP_RSET };
+	static const char *const answers[] = { "250 2.0.0 Ok\r\n", "354 go\r\n",
+		"451 4.0.0 later\r\n", "550 5.0.0 never\r\n", "421 4.3.2 closing\r\n", "hello\r\n",
+		"250 Ok\n", "" };
+
+	for (size_t i = 0; i < MODES; i++)
+		for (size_t v = 0; v < 5; v++)
+			for (size_t a = 0; a < 8; a++)
+				for (unsigned seed = 0; seed < 3; seed++) {
+					struct talk k = { .seed = seed };
+					struct message m[3];
+					bool lmtp_content = v == 3 && modes[i].lmtp;
+					k.peer.trick[0] = (struct peer_trick) { verbs[v],
+						lmtp_content ? 3 : nth[v], answers[a], a == 4 };
+					start(&k, &modes[i]);
+					three(m);
+					deliver_and_cut(&k, m, 3);
+
+					bool refusal = a == 2 || a == 3;
+					bool said = v == 2   ? !modes[i].bdat
+						    : v == 4 ? !modes[i].window && *modes[i].offers
+							     : true;
+					if (modes[i].offers[0] == 'C' && v == 4)
+						said = false; /* lock step has no RSET here */
+					const struct outcome *o = &m[1].rcpt[0].outcome;
+					if (!said || (a == 0 && v != 2)) {
+						for (int j = 0; j < 3; j++)
+							assert_true(is_sent(&m[j].rcpt[1].outcome));
+					} else if (refusal && v < 4) {
+						/* its own, and nobody else's */
+						assert_true(is_answered(o));
+						assert_int_equal(o->step, steps[v]);
+						assert_int_equal(o->reply.code, a == 2 ? 451 : 550);
+						bool one = v == 1 || lmtp_content;
+						assert_int_equal(
+							is_sent(&m[1].rcpt[1].outcome), one);
+						for (int j = 0; j < 3; j += 2)
+							assert_true(is_sent(&m[j].rcpt[1].outcome));
+					} else if (a == 4 && v < 4) {
+						assert_true(is_answered(o));
+						assert_int_equal(o->reply.code, 421);
+						assert_int_equal(o->step, steps[v]);
+					} else if (v == 2 && a == 1) {
+						assert_true(
+							is_sent(o)); /* 354 is DATA's good one */
+					} else if (v < 4) {
+						assert_int_equal(o->lost, a == 7);
+						assert_int_equal(o->unexpected, a != 7);
+						assert_int_equal(o->step, steps[v]);
+					}
+					if (said && !(a == 0 && v != 2) && !(refusal && v < 4) &&
+						!(v == 2 && a == 1) && a != 7)
+						assert_int_equal(client_fault(k.c)->unexpected,
+							a != 4 && !refusal);
+					talk_end(&k);
+				}
+}
+
+/* D1: the peer's stream cut after each of its octets. */
+static void test_cut_at_each_octet(void **state)
+{
+	for (size_t i = 0; i < MODES; i++) {
+		uint64_t whole = 0;
+		for (uint64_t n = 1; whole == 0 || n <= whole; n++) {
+			struct talk k = { .reply_max = n };
+			struct message m[3];
+			start(&k, &modes[i]);
+			three(m);
+			deliver_and_cut(&k, m, 3);
+			bool all = true;
+			for (int j = 0; j < 3; j++)
+				all = all && m[j].back && is_sent(&m[j].rcpt[1].outcome);
+			if (all && whole == 0)
+				whole = n;
+			assert_int_equal(all, whole != 0);
+			assert_true(n < 4000);
+			talk_end(&k);
+		}
+	}
+}
+
+/* maybe_sent begins with the last octet of a content, and not before. */
+static void test_maybe_sent_to_the_octet(void **state)
+{
+	bool more = true;
+
+	for (size_t n = 0; more; n++) {
+		struct talk k = { 0 };
+		struct message m[3];
+		size_t end = 0;
+		start(&k, &modes[0]);
+		talk_run(&k);
+		three(m);
+		for (int j = 0; j < 3; j++)
+			client_submit(k.c, &m[j].t, k.now_ms);
+		struct span out = client_output(k.c, k.now_ms);
+		more = n < out.n;
+		char text[2048];
+		assert_true(out.n < sizeof text);
+		memcpy(text, out.p, out.n);
+		text[out.n] = '\0';
+		client_written(k.c, n, k.now_ms);
+		client_cut(k.c, STEP_CONTENT, "reset", k.now_ms);
+		for (int j = 0; j < 3; j++) {
+			const char *bdat = strstr(text + end, "LAST\r\n");
+			end = (size_t)(bdat - text) + 6 + m[j].t.content.n;
+			assert_ptr_equal(client_done(k.c), &m[j].t);
+			assert_true(m[j].rcpt[1].outcome.lost);
+			assert_int_equal(m[j].rcpt[1].outcome.maybe_sent, n >= end);
+		}
+		assert_int_equal(end, out.n);
+		talk_end(&k);
+	}
+}
+
+/* D6: some of the replies that LMTP owes, each its recipient's. */
+static void test_lmtp_some_replies(void **state)
+{
+	for (size_t i = 0; i < MODES; i++) {
+		if (!modes[i].lmtp)
+			continue;
+		struct talk k = { .peer.trick = { { "RCPT", 2, "550 5.1.1 nobody\r\n", false },
+					  { "CONTENT", 1, "451 4.0.0 later\r\n", false },
+					  { "CONTENT", 3, "", true } } };
+		struct message m;
+		start(&k, &modes[i]);
+		message_init(&m, 1, 4);
+		deliver_and_cut(&k, &m, 1);
+		assert_int_equal(m.rcpt[0].outcome.reply.code, 451);
+		assert_int_equal(m.rcpt[0].outcome.step, STEP_CONTENT);
+		assert_int_equal(m.rcpt[1].outcome.reply.code, 550);
+		assert_int_equal(m.rcpt[1].outcome.step, STEP_RCPT);
+		assert_true(is_sent(&m.rcpt[2].outcome));
+		assert_true(m.rcpt[3].outcome.lost && m.rcpt[3].outcome.maybe_sent);
+		talk_end(&k);
+	}
+}
+
+/* 421 to the content of the first of two: his answer; the other's is lost with it. */
+static void test_lmtp_421(void **state)
+{
+	struct talk k = { .peer.trick = { { "CONTENT", 1, "421 4.3.2 stopping\r\n", true } } };
+	struct message m[2];
+
+	start(&k, &modes[0]);
+	message_init(&m[0], 1, 2);
+	message_init(&m[1], 2, 1);
+	deliver_and_cut(&k, m, 2);
+	assert_true(is_answered(&m[0].rcpt[0].outcome));
+	assert_true(m[0].rcpt[1].outcome.lost && m[0].rcpt[1].outcome.maybe_sent);
+	assert_int_equal(m[0].rcpt[1].outcome.reply.code, 421);
+	assert_true(m[1].rcpt[0].outcome.lost && m[1].rcpt[0].outcome.maybe_sent);
+	assert_int_equal(client_fault(k.c)->reply.code, 421);
+	talk_end(&k);
+}
+
+/* D5: nobody was accepted, and yet 354: a lone dot, whose 250 delivers nobody. */
+static void test_lone_dot(void **state)
+{
+	for (size_t i = 0; i < MODES; i++) {
+		struct talk k = { .peer.trick = { { "RCPT", 1, "550 5.1.1 no\r\n", false },
+					  { "RCPT", 2, "450 4.1.1 no\r\n", false },
+					  { "DATA", 1, "354 go\r\n", false } } };
+		struct message m[2];
+		if (modes[i].bdat || modes[i].offers[0] != 'P')
+			continue; /* DATA is only said there when a recipient is left */
+		start(&k, &modes[i]);
+		message_init(&m[0], 1, 2);
+		message_init(&m[1], 2, 2);
+		deliver_and_cut(&k, m, 2);
+		assert_non_null(strstr(buf_str(&k.peer.log), "DATA\n(0)\nRSET\n"));
+		assert_int_equal(m[0].rcpt[0].outcome.reply.code, 550);
+		assert_int_equal(m[0].rcpt[1].outcome.reply.code, 450);
+		assert_int_equal(m[0].rcpt[1].outcome.step, STEP_RCPT);
+		assert_true(is_sent(&m[1].rcpt[0].outcome));
+		talk_end(&k);
+	}
+}
+
+/* Where nobody is accepted and the content can still be kept back, it is; RSET follows. */
+static void test_nobody_accepted(void **state)
+{
+	for (size_t i = 0; i < MODES; i++) {
+		struct talk k = { .peer.trick = { { "RCPT", 1, "550 5.1.1 no\r\n", false },
+					  { "RCPT", 2, "550 5.1.1 no\r\n", false } } };
+		struct message m[2];
+		start(&k, &modes[i]);
+		message_init(&m[0], 1, 2);
+		message_init(&m[1], 2, 1);
+		deliver_and_cut(&k, m, 2);
+		assert_true(is_answered(&m[0].rcpt[0].outcome));
+		assert_int_equal(m[0].t.content_sent != 0, modes[i].window);
+		assert_int_equal(strstr(buf_str(&k.peer.log), "RSET\n") != NULL, !modes[i].window);
+		assert_true(is_sent(&m[1].rcpt[0].outcome));
+		talk_end(&k);
+	}
+}
+
+/* D13: MAIL is refused, and what follows it is taken, as Exim does when a transaction that it
+ * refused was not reset: under whose name it was taken nobody knows. */
+static void test_taken_after_a_refused_mail(void **state)
+{
+	for (size_t i = 0; i < MODES; i++) {
+		struct talk k = { .peer.trick = {
+					  { "MAIL", 1, "503 sender already given\r\n", false },
+					  { "RCPT", 0, "250 Ok\r\n", false },
+					  { "CONTENT", 0, "250 Ok\r\n", false } } };
+		struct message m[2];
+		start(&k, &modes[i]);
+		message_init(&m[0], 1, 2);
+		message_init(&m[1], 2, 1);
+		deliver_and_cut(&k, m, 2);
+		if (modes[i].offers[0] == 'P') {
+			for (int r = 0; r < 2; r++)
+				assert_true(m[0].rcpt[r].outcome.unexpected);
+			assert_int_equal(client_state(k.c), CLIENT_DEAD);
+			assert_true(client_fault(k.c)->unexpected);
+		} else { /* lock step never says the RCPT */
+			assert_int_equal(m[0].rcpt[0].outcome.reply.code, 503);
+			assert_int_equal(m[0].rcpt[0].outcome.step, STEP_MAIL);
+			assert_true(is_sent(&m[1].rcpt[0].outcome));
+		}
+		talk_end(&k);
+	}
+}
+
+/* In a window the content is said in any case: a 250 to it, with nobody accepted, can't be. */
+static void test_taken_for_nobody(void **state)
+{
+	struct talk k = { .peer.trick = { { "RCPT", 1, "550 5.1.1 no\r\n", false },
+				  { "CONTENT", 1, "250 Ok\r\n", false } } };
+	struct message m[2];
+
+	start(&k, &modes[0]);
+	message_init(&m[0], 1, 1);
+	message_init(&m[1], 2, 1);
+	deliver_and_cut(&k, m, 2);
+	assert_true(m[0].rcpt[0].outcome.unexpected);
+	assert_true(m[1].rcpt[0].outcome.lost);
+	talk_end(&k);
+}
+
+/* D3: a reply that nothing asked for ends the connection, whatever it says. */
+static void test_unasked(void **state)
+{
+	static const struct {
+		const char *say;
+		bool unexpected;
+	} cases[] = { { "250 Ok\r\n", true }, { "550 no\r\n", true }, { "x\r\n", true },
+		{ "421 idle\r\n", false } };
+
+	for (size_t i = 0; i < MODES; i++)
+		for (size_t j = 0; j < 4; j++) {
+			struct talk k = { 0 };
+			struct message m;
+			start(&k, &modes[i]);
+			message_init(&m, 1, 1);
+			assert_int_equal(talk_deliver(&k, &m, 1), 1);
+			assert_true(is_sent(&m.rcpt[0].outcome));
+			client_input(k.c, span_of(cases[j].say), k.now_ms);
+			assert_int_equal(client_state(k.c), CLIENT_DEAD);
+			assert_int_equal(client_fault(k.c)->unexpected, cases[j].unexpected);
+			talk_end(&k);
+		}
+}
+
+/* Answers that overtake their commands answer something else. */
+static void test_answered_before_it_was_written(void **state)
+{
+	struct talk k = { 0 };
+	struct message m[2];
+	struct span all = span_of("250 a\r\n250 b\r\n250 c\r\n");
+
+	start(&k, &modes[0]);
+	talk_run(&k);
+	message_init(&m[0], 1, 1);
+	message_init(&m[1], 2, 1);
+	client_submit(k.c, &m[0].t, k.now_ms);
+	client_submit(k.c, &m[1].t, k.now_ms);
+	struct span out = client_output(k.c, k.now_ms);
+	size_t content = (size_t)(strstr(out.p, "LAST\r\n") - out.p) + 6 + m[0].t.content.n;
+	client_written(k.c, content - 1, k.now_ms);
+	client_input(k.c, all, k.now_ms);
+	assert_int_equal(client_state(k.c), CLIENT_DEAD);
+	assert_ptr_equal(client_done(k.c), &m[0].t);
+	assert_true(m[0].rcpt[0].outcome.unexpected && !m[0].rcpt[0].outcome.maybe_sent);
+	assert_ptr_equal(client_done(k.c), &m[1].t);
+	assert_true(m[1].rcpt[0].outcome.lost);
+	talk_end(&k);
+}
+
+/* A refusal while the content is being written is the answer to it; the connection is over. */
+static void test_refused_in_the_middle(void **state)
+{
+	struct talk k = { 0 };
+	struct message m[2];
+
+	start(&k, &modes[0]);
+	talk_run(&k);
+	message_init(&m[0], 1, 2);
+	message_init(&m[1], 2, 1);
+	client_submit(k.c, &m[0].t, k.now_ms);
+	client_submit(k.c, &m[1].t, k.now_ms);
+	struct span out = client_output(k.c, k.now_ms);
+	client_written(k.c, (size_t)(strstr(out.p, "LAST\r\n") - out.p) + 10, k.now_ms);
+	client_input(k.c, span_of("250 a\r\n250 b\r\n250 b\r\n552 5.3.4 too big\r\n"), k.now_ms);
+	assert_int_equal(client_state(k.c), CLIENT_DEAD);
+	assert_ptr_equal(client_done(k.c), &m[0].t);
+	assert_int_equal(m[0].rcpt[0].outcome.reply.code, 552);
+	assert_true(is_answered(&m[0].rcpt[1].outcome));
+	assert_ptr_equal(client_done(k.c), &m[1].t);
+	assert_true(m[1].rcpt[0].outcome.lost && !m[1].rcpt[0].outcome.maybe_sent);
+	assert_true(client_fault(k.c)->lost);
+	talk_end(&k);
+}
+
+/* What nothing was said of is not blamed on its message (verdict.h: own_mail). */
+static void test_not_begun(void **state)
+{
+	struct talk k = { 0 };
+	struct message m;
+
+	start(&k, &modes[0]);
+	talk_run(&k);
+	message_init(&m, 1, 1);
+	client_submit(k.c, &m.t, k.now_ms);
+	client_cut(k.c, STEP_RSET, "reset", k.now_ms);
+	assert_ptr_equal(client_done(k.c), &m.t);
+	assert_int_equal(m.rcpt[0].outcome.step, STEP_CONNECT);
+	assert_int_equal(m.t.began, 0);
+	talk_end(&k);
+}
+
+/* A 250 that belongs to QUIT delivers nobody: QUIT waits until nothing is owed. */
+static void test_quit_waits(void **state)
+{
+	for (size_t i = 0; i < MODES; i++) {
+		struct talk k = { .peer.trick = { { "QUIT", 0, "250 Ok\r\n", true } } };
+		struct message m;
+		start(&k, &modes[i]);
+		talk_run(&k);
+		message_init(&m, 1, 1);
+		client_submit(k.c, &m.t, k.now_ms);
+		client_quit(k.c, k.now_ms);
+		assert_false(client_room(k.c, 0));
+		talk_run(&k);
+		assert_ptr_equal(client_done(k.c), &m.t);
+		assert_true(is_sent(&m.rcpt[0].outcome));
+		assert_int_equal(client_state(k.c), CLIENT_DEAD);
+		assert_non_null(strstr(buf_str(&k.peer.log), "(22)\nQUIT\n"));
+		talk_end(&k);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_each_answer_at_each_step),
+		cmocka_unit_test(test_cut_at_each_octet),
+		cmocka_unit_test(test_maybe_sent_to_the_octet),
+		cmocka_unit_test(test_lmtp_some_replies),
+		cmocka_unit_test(test_lmtp_421),
+		cmocka_unit_test(test_lone_dot),
+		cmocka_unit_test(test_nobody_accepted),
+		cmocka_unit_test(test_taken_after_a_refused_mail),
+		cmocka_unit_test(test_taken_for_nobody),
+		cmocka_unit_test(test_unasked),
+		cmocka_unit_test(test_answered_before_it_was_written),
+		cmocka_unit_test(test_refused_in_the_middle),
+		cmocka_unit_test(test_not_begun),
+		cmocka_unit_test(test_quit_waits),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
