@@ -2,11 +2,7 @@
  * The client against a peer that behaves: what it says in each mode, what it makes of the answers,
  * how it opens and ends a connection.
  */
-#include "client_peer.h"
-
-#include "base/clock.h"
-
-#define WINDOW_OFFERS "PIPELINING\nCHUNKING\nLIMITS RCPTMAX=50\nXONCE j1 3600"
+#include "client_talk.h"
 
 /* --- what is said --- */
 
