@@ -92,7 +92,7 @@ static void settle_content(struct client *c, struct transaction *t, const struct
 	while (t->turn < t->rcpts && client_decided(&t->rcpt[t->turn].outcome))
 		t->turn++;
 	if (t->turn < t->rcpts)
-		t->rcpt[t->turn++].outcome = (struct outcome) { .step = STEP_CONTENT, .reply = *r };
+		t->rcpt[t->turn].outcome = (struct outcome) { .step = STEP_CONTENT, .reply = *r };
 }
 
 bool client_content_owes(const struct client *c, const struct transaction *t)

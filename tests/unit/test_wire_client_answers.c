@@ -23,6 +23,7 @@ static const struct answer {
 } answers[] = {
 	{ "250 2.0.0 Ok\r\n", 250 },
 	{ "354 go\r\n", 354 },
+	{ "334 what\r\n", 334 },
 	{ "451 4.0.0 later\r\n", 451 },
 	{ "550 5.0.0 never\r\n", 550 },
 	{ "421 4.3.2 closing\r\n", 421 },

@@ -214,6 +214,27 @@ static void test_answered_before_it_was_written(void **state)
 	talk_end(&k);
 }
 
+/* 421 in the middle of a content does not answer it. */
+static void test_closing_in_the_middle(void **state)
+{
+	struct talk k = { 0 };
+	struct message m;
+
+	talk_start_mode(&k, &modes[0]);
+	talk_run(&k);
+	message_init(&m, 1, 1);
+	client_submit(k.c, &m.t, k.now_ms);
+	struct span out = client_output(k.c, k.now_ms);
+	client_written(k.c, out.n - 1, k.now_ms);
+	client_input(k.c, span_of("250 a\r\n250 b\r\n421 4.3.2 stopping\r\n"), k.now_ms);
+	assert_ptr_equal(client_done(k.c), &m.t);
+	assert_true(m.rcpt[0].outcome.lost && !m.rcpt[0].outcome.maybe_sent);
+	assert_int_equal(m.rcpt[0].outcome.step, STEP_CONTENT);
+	assert_int_equal(m.rcpt[0].outcome.reply.code, 421);
+	assert_int_equal(client_fault(k.c)->reply.code, 421);
+	talk_end(&k);
+}
+
 /* A refusal while the content is being written is the answer to it; the connection is over. */
 static void test_refused_in_the_middle(void **state)
 {
@@ -289,6 +310,7 @@ int main(void)
 		cmocka_unit_test(test_taken_for_nobody),
 		cmocka_unit_test(test_unasked),
 		cmocka_unit_test(test_answered_before_it_was_written),
+		cmocka_unit_test(test_closing_in_the_middle),
 		cmocka_unit_test(test_refused_in_the_middle),
 		cmocka_unit_test(test_not_begun),
 		cmocka_unit_test(test_quit_waits),

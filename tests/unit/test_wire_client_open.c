@@ -286,6 +286,19 @@ static void test_offers_are_forgotten(void **state)
 	talk_end(&k);
 }
 
+/* A reply to HELO offers nothing, whatever its lines look like. */
+static void test_helo_offers_nothing(void **state)
+{
+	struct talk k = { .peer.offers = "PIPELINING\nSIZE 5" };
+
+	k.peer.trick[0] = (struct peer_trick) { "EHLO", 1, "502 what\r\n", false };
+	talk_start(&k);
+	talk_run(&k);
+	assert_int_equal(client_state(k.c), CLIENT_READY);
+	assert_false(client_ehlo(k.c)->pipelining || client_ehlo(k.c)->size);
+	talk_end(&k);
+}
+
 static int start_sasl(void **state)
 {
 	struct err e;
@@ -300,6 +313,7 @@ int main(void)
 		cmocka_unit_test(test_openings_in_pieces),
 		cmocka_unit_test(test_openings_cut),
 		cmocka_unit_test(test_login),
+		cmocka_unit_test(test_helo_offers_nothing),
 		cmocka_unit_test(test_not_verified),
 		cmocka_unit_test(test_offers_are_forgotten),
 	};
