@@ -1,0 +1,147 @@
+/*
+ * The flusher's own rooms share these. One thread, one poll loop:
+ *
+ *   store --due--> batch --load, submit--> link ... done --> verdict --> settlement --> store
+ *
+ * batch.c takes what is due, send.c puts it on the wire, settle.c passes the verdicts and writes
+ * them back, route.c keeps the relays and their connections, loop.c turns the wheel.
+ */
+#ifndef CENMAIL_FLUSHER_H
+#define CENMAIL_FLUSHER_H
+
+#include "base/conf.h"
+#include "flush/idset.h"
+#include "flush/retry.h"
+#include "store/store.h"
+#include "wire/link.h"
+
+#define FLUSH_TAKE_MAX    1024  /* recipients taken from the queue at once */
+#define FLUSH_LOW_WATER   256   /* recipients in hand and waiting, below which more are taken */
+#define FLUSH_BATCH_MAX   50    /* recipients of a batch: SES's own limit */
+#define FLUSH_SETTLE_MAX  256   /* settlements that are written back at once */
+#define FLUSH_SETTLE_MS   10    /* and how old one may get before */
+#define FLUSH_IDLE_MS     5000  /* a connection to a peer without XONCE is kept so long */
+#define FLUSH_LAST_MS     30000 /* for what is in flight, when the flusher has to go */
+#define FLUSH_TX_MS       (10 * 60 * 1000)
+#define FLUSH_BACKOFF_MIN 1000
+#define FLUSH_BACKOFF_MAX 30000
+
+/* One recipient in hand: taken from the queue, not yet settled. */
+struct hand {
+	int64_t recipient, version, submitted, since;
+	unsigned tries;
+	char *address, *notify, *orcpt; /* owned; the latter two NULL where there are none */
+	char once[CLIENT_ONCE_HEX + 1];
+	char *doubt_journal; /* owned; "" when not in doubt */
+	int64_t doubt_until;
+};
+
+/* One message to some of its recipients, by one route. */
+struct batch {
+	struct batch *next;
+	struct route *route;
+	int64_t message;
+	struct hand *hand;
+	unsigned hands;
+	uint64_t size;
+	int64_t taken_wall, taken_us; /* when it was taken from the queue */
+	int64_t connect_us;           /* the part of its wait that was for a connection */
+
+	/* while on the wire */
+	struct store_message stored;
+	char *sender;       /* as it is sent: rewritten; owned */
+	struct buf content; /* with the headers that are added; unused when there are none */
+	struct client_rcpt *rcpt;
+	struct transaction tx;
+};
+
+struct relay_end { /* one next hop of a route */
+	struct relay relay;
+	struct tls_context *tls;
+};
+
+struct way { /* one of a route's connections */
+	struct link *link;
+	int64_t idle_since; /* monotonic ms; 0: not idle */
+	bool used;          /* it has been ready */
+	bool charged;       /* its set-up has been counted in a message's delay */
+};
+
+struct route {
+	const char *pattern; /* NULL: all that no other route wants */
+	struct relay_end *end;
+	unsigned ends, at; /* at: the one in use */
+	struct way *way;
+	unsigned ways;
+	struct batch *first, *last; /* waiting for a connection or for room, oldest first */
+	unsigned waiting;           /* recipients in them */
+	int64_t resume_at;          /* monotonic ms: backing off or paused until then; 0: not */
+	int64_t backoff_ms;
+	unsigned failed_ends; /* relays that have failed in a row */
+	bool down;            /* the last that was heard of the road is a fault */
+};
+
+struct flush_stats {
+	uint64_t messages, recipients, sent, deferred, failed, held, connections, in, out;
+};
+
+struct flusher {
+	const struct conf_mail *conf;
+	struct store *store;
+	struct route *route; /* the default route is the last one */
+	unsigned routes;
+	struct idset in_hand;
+	struct buf headers; /* "Name: value\r\n" of the configuration, put before the content */
+	struct settling *settling;
+	bool look;    /* there may be more due than is in hand */
+	bool closing; /* takes nothing new */
+	bool linger;
+	struct flush_stats stats;
+};
+
+/* --- batch.c --- */
+/* Takes due recipients into batches at their routes. 0 or -1. */
+int batch_take(struct flusher *f, struct err *e);
+/* Frees it; its recipients are no longer in hand. */
+void batch_drop(struct flusher *f, struct batch *b);
+struct batch *batch_pop(struct route *r);
+/* Cuts b after n recipients; the rest becomes the route's next batch. 0 or -1 (no memory). */
+int batch_split(struct batch *b, unsigned n, struct err *e);
+
+/* --- route.c --- */
+int route_open_all(struct flusher *f, struct err *e);
+void route_close_all(struct flusher *f);
+struct route *route_for(struct flusher *f, const char *address);
+/* Opens a connection where there is work and the backoff allows. */
+void route_tend(struct flusher *f, struct route *r, int64_t now);
+/* A connection has ended: frees it, and says what that means for the road. */
+void route_ended(struct flusher *f, struct route *r, struct way *w, int64_t now);
+void route_pause(struct route *r, int64_t ms, int64_t now);
+/* Whether it may send now: not backing off. */
+bool route_open(const struct route *r, int64_t now);
+
+/* --- send.c --- */
+/* Gives the ready connections of the route what waits for them. 0 or -1 (the store). */
+int send_fill(struct flusher *f, struct route *r, int64_t now, struct err *e);
+
+/* --- settle.c --- */
+int settle_open(struct flusher *f, struct err *e);
+void settle_close(struct flusher *f);
+/* Takes back what the connection has done with, and passes the verdicts. */
+void settle_collect(struct flusher *f, struct route *r, struct way *w, int64_t now);
+/* A fault of the road, noted on the messages whose turn it was; they stay due. */
+void settle_road(struct flusher *f, struct route *r, const struct outcome *fault);
+/* One verdict for a batch that never was on the wire: held for its damage, say. Drops it. */
+void settle_unsent(struct flusher *f, struct batch *b, enum verdict_class class, const char *why);
+/* Has to wait for the journal that may know it. Drops the batch. */
+void settle_postpone(struct flusher *f, struct batch *b, int64_t until);
+/* Writes back when there is enough, when it is old enough, or when `now` asks. 0 or -1. */
+int settle_write(struct flusher *f, bool now, struct err *e);
+/* Monotonic ms when settle_write wants to be called; INT64_MAX: nothing waits. */
+int64_t settle_deadline(const struct flusher *f);
+
+/* --- loop.c --- */
+/* Until nothing is due (linger 0), the linger is over, or a signal asks to stop. 0 or -1. */
+int flusher_run(struct flusher *f, int signal_fd, struct err *e);
+
+#endif
