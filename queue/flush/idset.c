@@ -7,7 +7,7 @@
 
 void idset_init(struct idset *s)
 {
-	*s = (struct idset){ 0 };
+	*s = (struct idset) { 0 };
 }
 
 void idset_done(struct idset *s)

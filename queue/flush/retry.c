@@ -39,14 +39,14 @@ struct retry retry_after(const struct verdict *v, const struct retry_rules *rule
 
 	switch (v->class) {
 	case VERDICT_SENT:
-		return (struct retry){ .state = STORE_SENT, .counts = true, .next_try = now };
+		return (struct retry) { .state = STORE_SENT, .counts = true, .next_try = now };
 	case VERDICT_NEVER:
-		return (struct retry){ .state = STORE_FAILED, .counts = true, .next_try = now };
+		return (struct retry) { .state = STORE_FAILED, .counts = true, .next_try = now };
 	case VERDICT_HELD:
-		return (struct retry){ .state = STORE_HELD, .counts = true, .next_try = now };
+		return (struct retry) { .state = STORE_HELD, .counts = true, .next_try = now };
 	case VERDICT_LATER:
 		if (tries + 1 >= TRIES_BEFORE_EXPIRY && now - since > rules->lifetime)
-			return (struct retry){
+			return (struct retry) {
 				.state = STORE_FAILED, .counts = true, .next_try = now
 			};
 		return back_off;
@@ -56,7 +56,7 @@ struct retry retry_after(const struct verdict *v, const struct retry_rules *rule
 		if (!v->own_mail)
 			return at_once;
 		if (exact && tries == 0)
-			return (struct retry){
+			return (struct retry) {
 				.state = STORE_QUEUED, .counts = true, .next_try = now
 			};
 		return back_off;

@@ -1,0 +1,303 @@
+/*
+ * The wheel: take what is due, give it to the connections, wait, collect, write back.
+ */
+#include "flush/flusher.h"
+
+#include "base/clock.h"
+#include "flush/wake.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <unistd.h>
+
+#define LOOK_AT_LEAST_MS 10000 /* a clock that steps, or an event that was missed */
+
+struct wheel {
+	struct flusher *f;
+	int signal_fd, wake_fd;
+	int64_t closes_at;  /* monotonic ms: takes nothing new after */
+	int64_t ends_at;    /* when what is in flight is cut */
+	int64_t next_due;   /* monotonic ms */
+	bool written;       /* since the last idle checkpoint */
+	struct pollfd *pfd; /* signal, wake, then the ways in order */
+	struct way **who;
+};
+
+static unsigned all_ways(const struct flusher *f)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < f->routes; i++)
+		n += f->route[i].ways;
+	return n;
+}
+
+static int wheel_open(struct wheel *w, struct flusher *f, int signal_fd)
+{
+	const int64_t now = clock_mono_ms();
+	struct err why;
+
+	*w = (struct wheel) { .f = f, .signal_fd = signal_fd, .wake_fd = -1, .next_due = now };
+	w->closes_at = f->conf->linger > 0 ? now + f->conf->linger : INT64_MAX;
+	w->ends_at = INT64_MAX;
+	w->pfd = calloc(2 + all_ways(f), sizeof *w->pfd);
+	w->who = calloc(2 + all_ways(f), sizeof *w->who);
+	if (f->linger) {
+		w->wake_fd = wake_open(f->conf->queue, &why);
+		if (w->wake_fd < 0)
+			log_line(LOG_WARNING, "flush", "warning: %s: looking once a second instead",
+				why.text);
+	}
+	return w->pfd && w->who ? 0 : -1;
+}
+
+static void wheel_done(struct wheel *w)
+{
+	if (w->wake_fd >= 0)
+		close(w->wake_fd);
+	free(w->pfd);
+	free(w->who);
+}
+
+static unsigned flying(const struct flusher *f)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < f->routes; i++)
+		for (unsigned k = 0; k < f->route[i].ways; k++)
+			if (f->route[i].way[k].link)
+				n += client_flying(link_client(f->route[i].way[k].link));
+	return n;
+}
+
+/* Recipients in hand that can go: on roads that are open, or will be when one has connected. */
+static unsigned waiting(const struct flusher *f, int64_t now)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < f->routes; i++)
+		if (route_open(&f->route[i], now))
+			n += f->route[i].waiting;
+	return n;
+}
+
+/* Takes more when little is left, and there may be some. 0 or -1. */
+static int take(struct wheel *w, int64_t now, struct err *e)
+{
+	struct flusher *f = w->f;
+	int64_t at, wall;
+
+	if (now >= w->next_due)
+		f->look = true;
+	if (f->closing || !f->look || waiting(f, now) >= FLUSH_LOW_WATER)
+		return 0;
+	if (batch_take(f, e) < 0 || store_next_due(f->store, &at, e) < 0)
+		return -1;
+	wall = clock_wall_ms();
+	w->next_due = now + LOOK_AT_LEAST_MS;
+	/* What is due and in hand is no reason to look again. */
+	if (at > wall && at - wall < LOOK_AT_LEAST_MS)
+		w->next_due = now + (at - wall);
+	if (f->linger && w->wake_fd < 0 && w->next_due > now + 1000)
+		w->next_due = now + 1000;
+	return 0;
+}
+
+/* An idle connection to a peer that keeps no journal is not kept for long: SES ends it after 10 s.
+ */
+static void rest(struct flusher *f, struct way *w, int64_t now)
+{
+	struct client *c = link_client(w->link);
+
+	if (client_state(c) != CLIENT_READY || client_flying(c) > 0)
+		return;
+	if (f->closing || !f->linger ||
+		(!client_ehlo(c)->xonce && w->idle_since && now - w->idle_since >= FLUSH_IDLE_MS))
+		client_quit(c, now);
+}
+
+static int serve(struct wheel *w, int64_t now, struct err *e)
+{
+	struct flusher *f = w->f;
+
+	for (unsigned i = 0; i < f->routes; i++) {
+		struct route *r = &f->route[i];
+
+		if (!f->closing)
+			route_tend(f, r, now);
+		if (send_fill(f, r, now, e) < 0)
+			return -1;
+		for (unsigned k = 0; k < r->ways; k++) {
+			struct way *way = &r->way[k];
+
+			if (!way->link)
+				continue;
+			if (!r->first)
+				rest(f, way, now);
+			link_step(way->link, 0, now); /* what was just given goes out */
+		}
+	}
+	return 0;
+}
+
+static unsigned prepare_poll(struct wheel *w, int64_t *ret_deadline)
+{
+	struct flusher *f = w->f;
+	unsigned n = 2;
+
+	w->pfd[0] = (struct pollfd) { .fd = w->signal_fd, .events = POLLIN };
+	w->pfd[1] = (struct pollfd) { .fd = w->wake_fd, .events = POLLIN };
+	for (unsigned i = 0; i < f->routes; i++) {
+		struct route *r = &f->route[i];
+
+		if (r->resume_at != 0 && r->resume_at < *ret_deadline)
+			*ret_deadline = r->resume_at;
+		for (unsigned k = 0; k < r->ways; k++) {
+			struct link *l = r->way[k].link;
+			struct way *way = &r->way[k];
+
+			if (!l)
+				continue;
+			if (link_deadline(l) < *ret_deadline)
+				*ret_deadline = link_deadline(l);
+			if (way->idle_since && !client_ehlo(link_client(l))->xonce &&
+				way->idle_since + FLUSH_IDLE_MS < *ret_deadline)
+				*ret_deadline = way->idle_since + FLUSH_IDLE_MS;
+			w->pfd[n] = (struct pollfd) { .fd = link_fd(l), .events = link_events(l) };
+			w->who[n++] = way;
+		}
+	}
+	return n;
+}
+
+static int64_t earliest(const struct wheel *w)
+{
+	int64_t at = settle_deadline(w->f);
+
+	if (w->closes_at < at && !w->f->closing)
+		at = w->closes_at;
+	if (w->ends_at < at)
+		at = w->ends_at;
+	if (w->next_due < at && !w->f->closing)
+		at = w->next_due;
+	return at;
+}
+
+/* Waits, and lets every connection do what it can. */
+static int turn(struct wheel *w, struct err *e)
+{
+	int64_t deadline = earliest(w);
+	unsigned n = prepare_poll(w, &deadline);
+	int64_t now;
+
+	if (poll(w->pfd, n, clock_poll_timeout(deadline)) < 0 && errno != EINTR)
+		return err_sys(e, EX_OSERR, "poll");
+	now = clock_mono_ms();
+	if (w->pfd[0].revents)
+		w->closes_at = now;
+	if (w->pfd[1].revents && wake_drain(w->wake_fd)) {
+		w->f->look = true;
+		if (store_barrier(w->f->store, e) < 0)
+			return -1;
+	}
+	for (unsigned i = 2; i < n; i++)
+		link_step(w->who[i]->link, w->pfd[i].revents, now);
+	return 0;
+}
+
+static void collect(struct flusher *f, int64_t now)
+{
+	for (unsigned i = 0; i < f->routes; i++) {
+		struct route *r = &f->route[i];
+
+		for (unsigned k = 0; k < r->ways; k++) {
+			struct way *way = &r->way[k];
+			struct client *c;
+
+			if (!way->link)
+				continue;
+			c = link_client(way->link);
+			if (client_state(c) == CLIENT_READY && !way->used) {
+				way->used = true;
+				r->down = false;
+				r->failed_ends = 0;
+			}
+			settle_collect(f, r, way, now);
+			if (client_state(c) == CLIENT_DEAD && !client_has_done(c))
+				route_ended(f, r, way, now);
+		}
+	}
+}
+
+static void cut_all(struct flusher *f, int64_t now)
+{
+	for (unsigned i = 0; i < f->routes; i++)
+		for (unsigned k = 0; k < f->route[i].ways; k++)
+			if (f->route[i].way[k].link)
+				client_cut(link_client(f->route[i].way[k].link), STEP_CONTENT,
+					"the flusher had to end", now);
+}
+
+static bool nothing_left(const struct flusher *f, int64_t now)
+{
+	return !f->look && flying(f) == 0 && settle_deadline(f) == INT64_MAX &&
+	       (f->closing || waiting(f, now) == 0);
+}
+
+/* When it is idle: the WAL goes into the database, so that the next lone caller finds it small. */
+static void tidy(struct wheel *w, int64_t now)
+{
+	if (w->written && nothing_left(w->f, now)) {
+		store_checkpoint(w->f->store, true);
+		w->written = false;
+	}
+}
+
+static int run(struct wheel *w, struct err *e)
+{
+	struct flusher *f = w->f;
+
+	for (;;) {
+		int64_t now = clock_mono_ms();
+
+		if (!f->closing && now >= w->closes_at) {
+			f->closing = true;
+			f->look = false;
+			w->ends_at = now + FLUSH_LAST_MS;
+		}
+		if (now >= w->ends_at)
+			cut_all(f, now);
+		if (take(w, now, e) < 0 || serve(w, now, e) < 0)
+			return -1;
+		collect(f, now);
+		/* Alone in the air, a verdict need not wait for company. */
+		w->written |= settle_deadline(f) != INT64_MAX;
+		if (settle_write(f, flying(f) == 0, e) < 0)
+			return -1;
+		if (f->closing)
+			f->look = false;
+		tidy(w, now);
+		if ((f->closing || !f->linger) && nothing_left(f, now))
+			return 0;
+		/* When there is more to take at once, there is no wait. */
+		if (f->look && waiting(f, now) < FLUSH_LOW_WATER)
+			w->next_due = now;
+		if (turn(w, e) < 0)
+			return -1;
+		collect(f, clock_mono_ms());
+	}
+}
+
+int flusher_run(struct flusher *f, int signal_fd, struct err *e)
+{
+	struct wheel w;
+	int result;
+
+	f->look = true;
+	f->linger = f->conf->linger > 0;
+	result = wheel_open(&w, f, signal_fd) < 0
+			 ? err_set(e, EX_OSERR, "out of memory for connections")
+			 : run(&w, e);
+	wheel_done(&w);
+	return result;
+}

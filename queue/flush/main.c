@@ -1,0 +1,210 @@
+/*
+ * cenmail-flush: started by cron; pushes what is due to the relay and writes the verdicts back.
+ * Parses, reads its configuration and secrets as root, becomes the owner of the queue, takes its
+ * turn, runs, reports.
+ */
+#include "flush/flusher.h"
+
+#include "base/become.h"
+#include "base/clock.h"
+#include "wire/sasl.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+struct arguments {
+	const char *conf;
+	bool verbose, init, check;
+};
+
+static const char usage[] =
+	"usage: cenmail-flush [-v] [-C FILE]     send what is due\n"
+	"       cenmail-flush --init [-C FILE]   create the queue, or bring it up to date\n"
+	"       cenmail-flush --check-config [-C FILE]\n"
+	"  -C FILE         the configuration; default CENMAIL_CONF or " CENMAIL_SYSCONFDIR
+	"/cenmail.conf\n"
+	"  -v              say at the end what was done\n"
+	"  --init          create the queue that the configuration names, or migrate it\n"
+	"  --check-config  print every key with its value in force\n"
+	"  --help, --version\n";
+
+/* 1: go on; 0: done (help, version); -1: usage. */
+static int parse(int argc, char **argv, struct arguments *a)
+{
+	static const struct option longs[] = {
+		{ "init", no_argument, NULL, 'i' },
+		{ "check-config", no_argument, NULL, 'c' },
+		{ "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, 'V' },
+		{ 0 },
+	};
+	int c;
+
+	*a = (struct arguments) { .conf = secure_getenv("CENMAIL_CONF") };
+	while ((c = getopt_long(argc, argv, "C:v", longs, NULL)) != -1) {
+		if (c == 'C')
+			a->conf = optarg;
+		else if (c == 'v')
+			a->verbose = true;
+		else if (c == 'i')
+			a->init = true;
+		else if (c == 'c')
+			a->check = true;
+		else if (c == 'h')
+			return fputs(usage, stdout) < 0 ? -1 : 0;
+		else if (c == 'V')
+			return puts("cenmail-flush " CENMAIL_VERSION) < 0 ? -1 : 0;
+		else
+			return -1;
+	}
+	if (!a->conf || !a->conf[0])
+		a->conf = CENMAIL_SYSCONFDIR "/cenmail.conf";
+	return optind == argc ? 1 : -1;
+}
+
+static int fail(const struct err *e)
+{
+	fprintf(stderr, "cenmail-flush: %s\n", e->text);
+	log_line(LOG_ERR, "flush", "%s", e->text);
+	return e->code ? e->code : EX_SOFTWARE;
+}
+
+static int become_owner(const char *queue, struct err *e)
+{
+	struct buf dir;
+	const char *slash = strrchr(queue, '/');
+	int result;
+
+	buf_init(&dir, 4096);
+	buf_add(&dir, queue, slash ? (size_t)(slash - queue) : 0);
+	if (dir.len == 0)
+		buf_add_str(&dir, slash ? "/" : ".");
+	result = become_owner_of(buf_str(&dir), e);
+	buf_done(&dir);
+	return result;
+}
+
+static int init(const struct conf_mail *c, struct err *e)
+{
+	bool created = false;
+
+	if (store_init(c->queue, &created, e) < 0)
+		return -1;
+	printf("%s: %s\n", c->queue, created ? "created" : "is there, and up to date");
+	return 0;
+}
+
+/* The hand-over of rule 7: at most one flusher runs, and one waits. 1: it is our turn; 0: there is
+ * one that runs and one that waits already, or we were told to stop; -1. *ret_fd is held for life.
+ */
+static int take_turn(const char *queue, int signal_fd, int *ret_fd, struct err *e)
+{
+	const int64_t now = clock_mono_ms();
+	int next = -1;
+	int got = store_lock_file(queue, "flush.lock", now, -1, ret_fd, e);
+
+	if (got != 0)
+		return got;
+	got = store_lock_file(queue, "next.lock", now, -1, &next, e);
+	if (got <= 0)
+		return got;
+	got = store_lock_file(queue, "flush.lock", INT64_MAX, signal_fd, ret_fd, e);
+	close(next);
+	return got;
+}
+
+static int add_headers(struct flusher *f, struct err *e)
+{
+	const struct conf_list *h = &f->conf->header;
+
+	buf_init(&f->headers, 65536);
+	for (unsigned i = 0; i < h->n; i++)
+		buf_printf(&f->headers, "%s: %s\r\n", h->v[i].first, h->v[i].rest);
+	return f->headers.failed ? err_set(e, EX_CONFIG, "header: more than 64 KB of them") : 0;
+}
+
+static void say_figures(const struct flush_stats *s, int64_t took_ms)
+{
+	printf("flushed %llu messages (%llu recipients): %llu sent, %llu deferred, %llu failed, "
+	       "%llu held; %llu connections, %llu bytes out, %llu bytes in, %.3f s\n",
+		(unsigned long long)s->messages, (unsigned long long)s->recipients,
+		(unsigned long long)s->sent, (unsigned long long)s->deferred,
+		(unsigned long long)s->failed, (unsigned long long)s->held,
+		(unsigned long long)s->connections, (unsigned long long)s->out,
+		(unsigned long long)s->in, (double)took_ms / 1000);
+}
+
+static int flush(struct flusher *f, bool verbose, int signal_fd, struct err *e)
+{
+	const char *queue = f->conf->queue;
+	int turn_fd = -1, result = -1;
+	int64_t began;
+	int got;
+
+	if (sasl_start(true, false, e) < 0 || route_open_all(f, e) < 0 || add_headers(f, e) < 0 ||
+		become_owner(queue, e) < 0 || settle_open(f, e) < 0)
+		goto out;
+	got = take_turn(queue, signal_fd, &turn_fd, e);
+	if (got <= 0) {
+		result = got;
+		goto out;
+	}
+	if (store_open(&f->store, queue, STORE_FLUSH, f->conf->lock_wait, e) < 0)
+		goto out;
+	began = clock_mono_ms();
+	result = flusher_run(f, signal_fd, e);
+	route_close_all(f);
+	if (verbose && result == 0)
+		say_figures(&f->stats, clock_mono_ms() - began);
+out:
+	route_close_all(f);
+	settle_close(f);
+	store_close(f->store);
+	buf_done(&f->headers);
+	idset_done(&f->in_hand);
+	if (turn_fd >= 0)
+		close(turn_fd);
+	return result;
+}
+
+int main(int argc, char **argv)
+{
+	struct arguments a;
+	struct conf_mail conf;
+	struct flusher f = { .conf = &conf };
+	struct err e = { 0 };
+	sigset_t set;
+	int go = parse(argc, argv, &a);
+	int result;
+
+	if (go < 0)
+		fputs(usage, stderr);
+	if (go <= 0)
+		return go < 0 ? EX_USAGE : EX_OK;
+	if (conf_mail_read(a.conf, &conf, &e) < 0)
+		return fail(&e);
+	log_open(conf.log);
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	if (a.check) {
+		conf_mail_dump(&conf, stdout);
+		result = 0;
+	} else if (a.init) {
+		result = become_owner(conf.queue, &e) < 0 ? -1 : init(&conf, &e);
+	} else {
+		int signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+
+		result = signals < 0 ? err_sys(&e, EX_OSERR, "signalfd")
+				     : flush(&f, a.verbose, signals, &e);
+		if (signals >= 0)
+			close(signals);
+	}
+	conf_mail_done(&conf);
+	return result < 0 ? fail(&e) : EX_OK;
+}

@@ -1,0 +1,147 @@
+/*
+ * From a batch to the wire: the message is read from the queue, its sender rewritten and headers
+ * added as the configuration says now, and given to a connection that has room.
+ */
+#include "flush/flusher.h"
+
+#include "base/address.h"
+#include "base/clock.h"
+
+/* The sender as it is sent: the first pattern that matches decides. NULL: no memory. */
+static char *rewritten(const struct conf_mail *c, const char *sender)
+{
+	for (unsigned i = 0; sender[0] && i < c->rewrite_sender.n; i++)
+		if (address_match(c->rewrite_sender.v[i].first, span_of(sender)))
+			return strdup(c->rewrite_sender.v[i].rest);
+	return strdup(sender);
+}
+
+static int prepare(struct flusher *f, struct batch *b, struct err *e)
+{
+	struct span content = buf_span(&b->stored.content);
+
+	b->sender = rewritten(f->conf, b->stored.sender);
+	b->rcpt = calloc(b->hands, sizeof *b->rcpt);
+	if (!b->sender || !b->rcpt)
+		return err_set(e, EX_OSERR, "out of memory for a message");
+	if (f->headers.len > 0) {
+		buf_init(&b->content, f->headers.len + content.n);
+		buf_add_span(&b->content, buf_span(&f->headers));
+		buf_add_span(&b->content, content);
+		if (b->content.failed)
+			return err_set(e, EX_OSERR, "out of memory for a message");
+		content = buf_span(&b->content);
+	}
+	for (unsigned i = 0; i < b->hands; i++) {
+		b->rcpt[i].address = b->hand[i].address;
+		b->rcpt[i].notify = b->hand[i].notify;
+		b->rcpt[i].orcpt = b->hand[i].orcpt;
+		memcpy(b->rcpt[i].once, b->hand[i].once, sizeof b->rcpt[i].once);
+	}
+	b->tx = (struct transaction) {
+		.sender = b->sender,
+		.rcpt = b->rcpt,
+		.rcpts = b->hands,
+		.content = content,
+		.eightbit = b->stored.eightbit,
+		.ret = b->stored.ret,
+		.envid = b->stored.envid,
+		.owner = b,
+	};
+	return 0;
+}
+
+/* A recipient whose last try ended in doubt goes back to the journal that may know it, and to no
+ * other one while that is so. Wall ms until which the batch has to wait, 0: it may go. */
+static int64_t doubt_elsewhere(const struct batch *b, const struct ehlo *peer, int64_t wall)
+{
+	int64_t until = 0;
+
+	for (unsigned i = 0; i < b->hands; i++) {
+		const struct hand *h = &b->hand[i];
+
+		if (h->doubt_journal[0] && wall < h->doubt_until &&
+			(!peer->xonce || strcmp(peer->xonce_journal, h->doubt_journal) != 0) &&
+			h->doubt_until > until)
+			until = h->doubt_until;
+	}
+	return until;
+}
+
+static bool has_doubt(const struct batch *b)
+{
+	for (unsigned i = 0; i < b->hands; i++)
+		if (b->hand[i].doubt_journal[0])
+			return true;
+	return false;
+}
+
+/* The next batch goes to the connection. 0 or -1. */
+static int send_one(struct flusher *f, struct route *r, struct way *w, int64_t now, struct err *e)
+{
+	struct client *c = link_client(w->link);
+	struct batch *b = batch_pop(r);
+	struct err why = { 0 };
+	unsigned most = client_rcptmax(c);
+	int64_t until;
+	int found;
+
+	/* Recipients of one batch may differ in doubt: they are then looked at one by one. */
+	if (has_doubt(b))
+		most = 1;
+	if (b->hands > most && batch_split(b, most, e) < 0)
+		goto fail;
+	until = doubt_elsewhere(b, client_ehlo(c), clock_wall_ms());
+	if (until != 0) {
+		settle_postpone(f, b, until);
+		return 0;
+	}
+	found = store_load(f->store, b->message, &b->stored, &why);
+	if (found < 0 && why.code != EX_DATAERR) {
+		*e = why;
+		goto fail;
+	}
+	if (found <= 0) {
+		if (found == 0)
+			batch_drop(f, b); /* dropped by hand meanwhile */
+		else
+			settle_unsent(f, b, VERDICT_HELD, why.text);
+		return 0;
+	}
+	if (prepare(f, b, e) < 0)
+		goto fail;
+	if (!w->charged) {
+		b->connect_us = link_connect_us(w->link);
+		w->charged = true;
+	}
+	w->idle_since = 0;
+	client_submit(c, &b->tx, now);
+	return 0;
+fail:
+	batch_drop(f, b);
+	return -1;
+}
+
+int send_fill(struct flusher *f, struct route *r, int64_t now, struct err *e)
+{
+	bool gave = true;
+
+	if (!route_open(r, now))
+		return 0;
+	/* One each in turn, so that several connections share what waits. */
+	while (gave) {
+		gave = false;
+		for (unsigned i = 0; i < r->ways && r->first; i++) {
+			struct way *w = &r->way[i];
+			struct client *c = w->link ? link_client(w->link) : NULL;
+
+			if (!c || client_state(c) != CLIENT_READY ||
+				!client_room(c, (size_t)(r->first->size + f->headers.len)))
+				continue;
+			if (send_one(f, r, w, now, e) < 0)
+				return -1;
+			gave = true;
+		}
+	}
+	return 0;
+}

@@ -1,0 +1,264 @@
+/*
+ * From outcomes to verdicts to the queue: what each answer means for its recipient, written back
+ * in groups, and a line in the log for each, once the queue has it.
+ */
+#include "flush/flusher.h"
+
+#include "base/clock.h"
+#include "flush/report.h"
+
+#include <assert.h>
+
+#define NOTED_MAX 16 /* messages on which one fault of the road is noted */
+
+struct settling {
+	struct store_settlement *row; /* the strings belong to `report` and to the batches */
+	struct report *report;
+	unsigned rows, room;
+	struct batch *done; /* in hand until the rows are written */
+	int64_t since;      /* monotonic ms of the first row */
+};
+
+int settle_open(struct flusher *f, struct err *e)
+{
+	f->settling = calloc(1, sizeof *f->settling);
+	if (!f->settling)
+		return err_set(e, EX_OSERR, "out of memory for verdicts");
+	f->settling->room = FLUSH_SETTLE_MAX * 2 + FLUSH_BATCH_MAX;
+	f->settling->row = calloc(f->settling->room, sizeof *f->settling->row);
+	f->settling->report = calloc(f->settling->room, sizeof *f->settling->report);
+	if (!f->settling->row || !f->settling->report)
+		return err_set(e, EX_OSERR, "out of memory for verdicts");
+	return 0;
+}
+
+static void drop_done(struct flusher *f)
+{
+	for (struct batch *b; (b = f->settling->done);) {
+		f->settling->done = b->next;
+		batch_drop(f, b);
+	}
+}
+
+void settle_close(struct flusher *f)
+{
+	if (!f->settling)
+		return;
+	drop_done(f);
+	free(f->settling->row);
+	free(f->settling->report);
+	free(f->settling);
+	f->settling = NULL;
+}
+
+int64_t settle_deadline(const struct flusher *f)
+{
+	return f->settling->rows == 0 ? INT64_MAX : f->settling->since + FLUSH_SETTLE_MS;
+}
+
+int settle_write(struct flusher *f, bool now, struct err *e)
+{
+	struct settling *s = f->settling;
+	bool done[FLUSH_SETTLE_MAX];
+	unsigned at = 0;
+
+	if (s->rows == 0 ||
+		(!now && s->rows < FLUSH_SETTLE_MAX && clock_mono_ms() < settle_deadline(f)))
+		return 0;
+	while (at < s->rows) {
+		unsigned n = s->rows - at < FLUSH_SETTLE_MAX ? s->rows - at : FLUSH_SETTLE_MAX;
+
+		if (store_settle(f->store, s->row + at, n, f->conf->keep_sent, done, e) < 0)
+			return -1;
+		for (unsigned i = 0; i < n; i++)
+			report_settled(&s->report[at + i], &s->row[at + i], done[i], &f->stats);
+		at += n;
+	}
+	s->rows = 0;
+	drop_done(f);
+	return 0;
+}
+
+/* Room for one batch more: what is there is written first. A store that can't be written ends the
+ * run at the next settle_write, which gives the reason. */
+static bool make_room(struct flusher *f)
+{
+	struct err e;
+
+	return f->settling->rows + FLUSH_BATCH_MAX <= f->settling->room ||
+	       settle_write(f, true, &e) == 0;
+}
+
+static void keep_until_written(struct flusher *f, struct batch *b)
+{
+	b->next = f->settling->done;
+	f->settling->done = b;
+}
+
+/* The next row, with what all rows have. */
+static struct store_settlement *add_row(struct flusher *f, struct batch *b, const struct hand *h,
+	const char *peer, const struct verdict *v)
+{
+	struct settling *s = f->settling;
+	struct report *p = &s->report[s->rows];
+	struct store_settlement *row = &s->row[s->rows];
+
+	assert(s->rows < s->room);
+	if (s->rows++ == 0)
+		s->since = clock_mono_ms();
+	report_init(p, h->submitted, b, v, peer);
+	*row = (struct store_settlement) {
+		.recipient = h->recipient,
+		.message = b->message,
+		.version = h->version,
+		.address = h->address,
+		.relay = b->route->end[b->route->at].relay.text,
+		.reply = &p->reply,
+		.ses_id = p->ses_id,
+		.maybe_sent = v->maybe_sent,
+		.doubt_journal = h->doubt_journal,
+		.doubt_until = h->doubt_until,
+		.at = clock_wall_ms(),
+		.queued_ms = p->queued_ms,
+		.connect_ms = p->connect_ms,
+		.hop_ms = p->hop_ms,
+		.ses_ms = p->ses_ms,
+	};
+	return row;
+}
+
+static void set_retry(struct store_settlement *row, struct retry r)
+{
+	row->state = r.state;
+	row->counts = r.counts;
+	row->next_try = r.next_try;
+}
+
+/* Whether the last try, or one before it, may have been taken without our knowing. */
+static void set_doubt(struct settling *s, struct store_settlement *row, const struct outcome *o,
+	const struct verdict *v, const struct ehlo *peer)
+{
+	const bool answered = o->step == STEP_CONTENT && o->reply.code != 0 &&
+			      (v->class == VERDICT_SENT || v->class == VERDICT_NEVER ||
+				      v->class == VERDICT_LATER);
+
+	if (answered) {
+		row->doubt_journal = "";
+		row->doubt_until = 0;
+	} else if (v->maybe_sent && peer->xonce) {
+		struct report *p = &s->report[row - s->row];
+
+		memcpy(p->journal, peer->xonce_journal, sizeof p->journal);
+		row->doubt_journal = p->journal;
+		/* A tenth less than the journal keeps: clocks differ. */
+		row->doubt_until = row->at + peer->xonce_keep_ms / 10 * 9;
+	}
+}
+
+static void settle_rcpt(
+	struct flusher *f, struct batch *b, unsigned i, const struct way *w, int64_t now)
+{
+	const struct conf_mail *c = f->conf;
+	const struct retry_rules rules = { c->retry_min, c->retry_max, c->lifetime };
+	const struct ehlo *peer = client_ehlo(link_client(w->link));
+	const struct outcome *o = &b->rcpt[i].outcome;
+	const struct hand *h = &b->hand[i];
+	struct store_settlement *row;
+	struct verdict v;
+
+	verdict_pass(o,
+		&(struct verdict_rules) {
+			.peer_says_class = peer->xonce,
+			.sender = b->sender,
+			.recipient = h->address,
+		},
+		&v);
+	/* The listener that answers class=road says that it is not this message's fault. */
+	if (peer->xonce && o->reply.code != 0)
+		v.own_mail = false;
+	if (v.class == VERDICT_PACE || (v.class == VERDICT_ROAD && o->reply.code != 0))
+		route_pause(b->route, v.retry_ms > 0 ? v.retry_ms : FLUSH_BACKOFF_MAX, now);
+	row = add_row(f, b, h, link_peer(w->link), &v);
+	set_retry(row, retry_after(&v, &rules, h->tries, h->since, row->at, peer->xonce));
+	set_doubt(f->settling, row, o, &v, peer);
+}
+
+void settle_collect(struct flusher *f, struct route *r, struct way *w, int64_t now)
+{
+	struct client *c = link_client(w->link);
+
+	while (client_has_done(c) && make_room(f)) {
+		struct transaction *t = client_done(c);
+		struct batch *b = t->owner;
+
+		for (unsigned i = 0; i < b->hands; i++)
+			settle_rcpt(f, b, i, w, now);
+		keep_until_written(f, b);
+		f->look = true; /* some may be due again at once */
+	}
+	if (client_flying(c) == 0 && client_state(c) == CLIENT_READY) {
+		/* A message's whole way and back: the road is well. */
+		if (w->idle_since == 0)
+			w->idle_since = now;
+		r->backoff_ms = 0;
+	}
+}
+
+static void say(struct outcome *o, const char *why)
+{
+	*o = (struct outcome) { .step = STEP_CONNECT, .lost = true };
+	log_printable(span_of(why), o->reply.text, sizeof o->reply.text);
+}
+
+void settle_road(struct flusher *f, struct route *r, const struct outcome *fault)
+{
+	struct batch *b;
+	struct verdict v;
+
+	verdict_pass(fault, &(struct verdict_rules) { .sender = "", .recipient = "" }, &v);
+	report_road(r->end[r->at].relay.text, fault);
+	for (unsigned n = 0; n < NOTED_MAX && make_room(f) && (b = batch_pop(r)); n++) {
+		for (unsigned i = 0; i < b->hands; i++) {
+			struct store_settlement *row = add_row(f, b, &b->hand[i], "none", &v);
+
+			row->state = STORE_QUEUED;
+			row->next_try = row->at;
+		}
+		keep_until_written(f, b);
+	}
+	f->look = true;
+}
+
+void settle_unsent(struct flusher *f, struct batch *b, enum verdict_class class, const char *why)
+{
+	struct outcome o;
+	struct verdict v = { .class = class };
+
+	say(&o, why);
+	v.reply = o.reply;
+	for (unsigned i = 0; i < b->hands && make_room(f); i++) {
+		struct store_settlement *row = add_row(f, b, &b->hand[i], "none", &v);
+
+		row->state = class == VERDICT_HELD ? STORE_HELD : STORE_QUEUED;
+		row->next_try = row->at;
+	}
+	keep_until_written(f, b);
+}
+
+void settle_postpone(struct flusher *f, struct batch *b, int64_t until)
+{
+	struct outcome o;
+	struct verdict v = { .class = VERDICT_ROAD };
+
+	say(&o, "in doubt: waits for the relay whose journal may know it");
+	v.reply = o.reply;
+	for (unsigned i = 0; i < b->hands && make_room(f); i++) {
+		struct store_settlement *row = add_row(f, b, &b->hand[i], "none", &v);
+		int64_t soon = row->at + f->conf->retry_min;
+
+		row->state = STORE_QUEUED;
+		row->quiet = true;
+		row->next_try = soon < until ? soon : until;
+	}
+	keep_until_written(f, b);
+}
