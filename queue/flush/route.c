@@ -80,6 +80,26 @@ int route_open_all(struct flusher *f, struct err *e)
 	return 0;
 }
 
+/* Counts what went over the connection, and frees it. */
+static void close_way(struct flusher *f, struct way *w)
+{
+	uint64_t in, out;
+
+	link_traffic(w->link, &in, &out);
+	f->stats.in += in;
+	f->stats.out += out;
+	link_free(w->link);
+	*w = (struct way) { 0 };
+}
+
+/* QUIT is written, and its answer not waited for: a whole round trip, for nothing. */
+static void hang_up(struct flusher *f, struct way *w)
+{
+	client_quit(link_client(w->link), clock_mono_ms());
+	link_step(w->link, 0, clock_mono_ms());
+	close_way(f, w);
+}
+
 void route_close_all(struct flusher *f)
 {
 	for (unsigned i = 0; f->route && i <= f->conf->route.n; i++) {
@@ -87,7 +107,7 @@ void route_close_all(struct flusher *f)
 
 		for (unsigned w = 0; w < r->ways; w++)
 			if (r->way[w].link)
-				link_free(r->way[w].link);
+				hang_up(f, &r->way[w]);
 		for (struct batch *b; (b = batch_pop(r));)
 			batch_drop(f, b);
 		for (unsigned k = 0; k < r->ends; k++) {

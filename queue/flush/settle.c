@@ -56,6 +56,15 @@ int64_t settle_deadline(const struct flusher *f)
 	return f->settling->rows == 0 ? INT64_MAX : f->settling->since + FLUSH_SETTLE_MS;
 }
 
+/* Whether no later row is of the same message: its end is told once. */
+static bool last_of_message(const struct settling *s, unsigned at)
+{
+	for (unsigned i = at + 1; i < s->rows; i++)
+		if (s->row[i].message == s->row[at].message)
+			return false;
+	return true;
+}
+
 int settle_write(struct flusher *f, bool now, struct err *e)
 {
 	struct settling *s = f->settling;
@@ -71,7 +80,8 @@ int settle_write(struct flusher *f, bool now, struct err *e)
 		if (store_settle(f->store, s->row + at, n, f->conf->keep_sent, done, e) < 0)
 			return -1;
 		for (unsigned i = 0; i < n; i++)
-			report_settled(&s->report[at + i], &s->row[at + i], done[i], &f->stats);
+			report_settled(&s->report[at + i], &s->row[at + i],
+				done[i] && last_of_message(s, at + i), &f->stats);
 		at += n;
 	}
 	s->rows = 0;
