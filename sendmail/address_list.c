@@ -192,6 +192,8 @@ static int open_group(struct scan *s, struct err *e)
 {
 	if (s->group)
 		return refuse(s, "a group within a group", e);
+	if (s->at)
+		return refuse(s, "a : in an address", e);
 	s->group = true;
 	forget_text(s);
 	s->start = ++s->i;

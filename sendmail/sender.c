@@ -20,11 +20,11 @@ static int qualify(struct sender *s, struct span name, struct err *e)
 	int n;
 
 	if (!address_is_local_part(name))
-		return err_set(e, EX_DATAERR, "the sender (-f) is no address");
+		return err_set(e, EX_DATAERR, "it is no address and no name");
 	n = snprintf(text, sizeof(text), "%.*s@%s", (int)name.n, name.p, s->rules.domain);
 	if (n < 0 || (size_t)n >= sizeof(text) || address_parse(span_of(text), &a, e) != 0)
-		return err_set(e, EX_DATAERR, "the sender %.*s can't be given the domain %s",
-			(int)name.n, name.p, s->rules.domain);
+		return err_set(e, EX_DATAERR, "%.*s can't be given the domain %s", (int)name.n,
+			name.p, s->rules.domain);
 	memcpy(s->address, a.text, a.len + 1);
 	return 0;
 }
@@ -35,13 +35,13 @@ static int choose(void *arg, const struct mailbox *m, struct err *e)
 	struct address a;
 
 	if (++c->count > 1)
-		return err_set(e, EX_DATAERR, "the sender (-f) is more than one address");
+		return err_set(e, EX_DATAERR, "it is more than one address");
 	if (m->addr.n == 0)
 		return 0;
 	if (m->bare)
 		return qualify(c->s, m->addr, e);
 	if (address_parse(m->addr, &a, e) != 0)
-		return err_prefix(e, "the sender (-f): ");
+		return -1;
 	memcpy(c->s->address, a.text, a.len + 1);
 	return 0;
 }
@@ -51,8 +51,10 @@ static int take_given(struct sender *s, struct err *e)
 	struct choice c = { s, 0 };
 
 	if (span_has_break(span_of(s->rules.given)))
-		return err_set(e, EX_DATAERR, "the sender (-f) holds a line end");
-	return address_list_parse(span_of(s->rules.given), choose, &c, e);
+		return err_set(e, EX_DATAERR, "the sender (-f): it holds a line end");
+	if (address_list_parse(span_of(s->rules.given), choose, &c, e) != 0)
+		return err_prefix(e, "the sender (-f): ");
+	return 0;
 }
 
 static int take_login(struct sender *s, struct err *e)

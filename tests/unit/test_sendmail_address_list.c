@@ -83,6 +83,8 @@ static void test_lists(void **state)
 		{ "(\\", NULL },
 		{ "a@[b", NULL },
 		{ "x: y: a@b;;", NULL },
+		{ "@x:a@b", NULL },
+		{ "\"x@y\": a@b;", "[a@b]" },
 	};
 
 	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {

@@ -1,0 +1,311 @@
+/*
+ * Recipients, aliases and the sender: what a name leads to, duplicates, loops, ceilings.
+ */
+#include "sendmail/aliases.h"
+#include "sendmail/recipients.h"
+#include "sendmail/sender.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static char path[64];
+
+static void write_aliases(const char *text)
+{
+	FILE *f = fopen(path, "w");
+	assert_non_null(f);
+	fputs(text, f);
+	fclose(f);
+}
+
+static int make_path(void **state)
+{
+	snprintf(path, sizeof(path), "/tmp/cenmail-aliases.XXXXXX");
+	int fd = mkstemp(path);
+	return fd < 0 ? -1 : close(fd);
+}
+
+static int remove_path(void **state)
+{
+	return unlink(path);
+}
+
+/* All recipients, separated by a space; the error's code in *ret_code. */
+static const char *resolve(
+	const struct recipients_rules *rules, const char *list, int *ret_code, char *notes)
+{
+	static char out[4096];
+	struct recipients *r = recipients_new(rules);
+	struct err e = { 0 };
+	size_t n = 0;
+
+	out[0] = '\0';
+	*ret_code = recipients_add(r, span_of(list), &e) == 0 ? 0 : e.code;
+	for (unsigned i = 0; i < recipients_count(r); i++)
+		n += (size_t)snprintf(
+			out + n, sizeof(out) - n, "%s%s", i ? " " : "", recipients_at(r, i));
+	if (notes)
+		snprintf(notes, 1024, "%s", recipients_notes(r));
+	recipients_free(r);
+	return out;
+}
+
+static void test_names(void **state)
+{
+	static const struct {
+		const char *domain, *postmaster, *list, *want;
+		int code;
+	} t[] = {
+		{ "", "", "a@b, C@D", "a@b C@D", 0 },
+		{ "", "", "a@b, a@B, A@b, a@b", "a@b A@b", 0 },
+		{ "", "", "@x:a@b", "", EX_DATAERR },
+		{ "", "", "<@x:a@b>", "a@b", 0 },
+		{ "", "", "foo", "", EX_NOUSER },
+		{ "x.y", "", "foo, foo@x.y", "foo@x.y", 0 },
+		{ "", "pm@z", "root", "pm@z", 0 }, /* a system account */
+		{ "x.y", "pm@z", "root, nosuchaccount", "pm@z nosuchaccount@x.y", 0 },
+		{ "x.y", "pm", "root", "pm@x.y", 0 },
+		{ "", "pm@z", "nosuchaccount", "", EX_NOUSER },
+		{ "x.y", "", "\\root", "root@x.y", 0 },
+		{ "", "", "<>", "", EX_DATAERR },
+		{ "x.y", "", "a\351@b", "", EX_DATAERR },
+		{ "x.y", "", "a\001@b", "", EX_DATAERR },
+		{ "x.y", "", "\351", "", EX_DATAERR },
+		{ "x.y", "", "a..b@c", "", EX_DATAERR },
+		{ "x.y", "", "good@a, bad@", "good@a", EX_DATAERR },
+		{ "x.y", "", "\"x' UNION SELECT--\"@a, %n@a", "\"x' UNION SELECT--\"@a %n@a", 0 },
+		{ "x.y", "", "$(id)@a", "", EX_DATAERR },
+		{ "x.y", "", "\"a b\"", "\"a b\"@x.y", 0 },
+	};
+
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		int code;
+		struct recipients_rules rules = { t[i].domain, t[i].postmaster, NULL, 10 };
+		assert_string_equal(resolve(&rules, t[i].list, &code, NULL), t[i].want);
+		if (code != t[i].code)
+			fail_msg("%s: %d", t[i].list, code);
+	}
+}
+
+static void test_aliases(void **state)
+{
+	static const char text[] = "# comment\n"
+				   "root: admin@z, ops\n"
+				   "Ops:  a@b,\n"
+				   "   c@d,\n"
+				   "# in between\n"
+				   "\te@f\n"
+				   "\n"
+				   "self: self, x@y\n"
+				   "loop: pool\n"
+				   "pool: loop\n"
+				   "prog: |/bin/cat, \"|/bin/cat x,y\", p@q\n"
+				   "file: /var/mail/x\n"
+				   "null: /dev/null\n"
+				   "list: :include:/etc/list\n"
+				   "\"q name\": q@r\n"
+				   "crlf: c@d\r\n"
+				   "bad: foo bar, b@b\n"
+				   "empty:\n"
+				   "lit: \\root\n"
+				   "last: l@l";
+	static const struct {
+		const char *list, *want, *note;
+		int code;
+	} t[] = {
+		{ "root", "admin@z a@b c@d e@f", "", 0 },
+		{ "ROOT", "admin@z a@b c@d e@f", "", 0 },
+		{ "\\root", "root@x.y", "", 0 },
+		{ "lit", "root@x.y", "", 0 },
+		{ "root@x.y", "root@x.y", "", 0 },
+		{ "ops, root, ops", "a@b c@d e@f admin@z", "", 0 },
+		{ "self", "self@x.y x@y", "", 0 },
+		{ "loop", "loop@x.y", "leads back to itself", 0 },
+		{ "prog", "p@q", "a program", 0 },
+		{ "file", "", "a file", EX_NOUSER },
+		{ "null", "", "a file", EX_NOUSER },
+		{ "list", "", "a list in a file", EX_NOUSER },
+		{ "crlf", "c@d", "", 0 },
+		{ "bad", "b@b", "foo bar", 0 },
+		{ "empty", "", "", EX_NOUSER },
+		{ "last", "l@l", "", 0 },
+		{ "none", "none@x.y", "", 0 },
+	};
+	struct recipients_rules rules = { "x.y", "", path, 100 };
+
+	write_aliases(text);
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		char notes[1024];
+		int code;
+		const char *got = resolve(&rules, t[i].list, &code, notes);
+		if (strcmp(got, t[i].want) != 0 || code != t[i].code)
+			fail_msg("%s: %s (%d) %s", t[i].list, got, code, notes);
+		if (t[i].note[0] ? !strstr(notes, t[i].note) : notes[0] != '\0')
+			fail_msg("%s: %s", t[i].list, notes);
+	}
+}
+
+/* Doubling at each step would be 2^40 without "once a message"; deeper than the bound is refused.
+ */
+static void test_alias_bounds(void **state)
+{
+	struct recipients_rules rules = { "", "", path, 100 };
+	struct buf text;
+	int code;
+
+	buf_init(&text, 65536);
+	for (int i = 0; i < 14; i++)
+		buf_printf(&text, "a%d: a%d, a%d, n%d@x\n", i, i + 1, i + 1, i);
+	buf_add_str(&text, "a14: end@x\n");
+	for (int i = 0; i < 40; i++)
+		buf_printf(&text, "d%d: d%d\n", i, i + 1);
+	buf_add_str(&text, "d40: end@x\n");
+	write_aliases(buf_str(&text));
+	resolve(&rules, "a0", &code, NULL);
+	assert_int_equal(code, 0);
+	assert_string_equal(resolve(&rules, "d30", &code, NULL), "end@x");
+	assert_string_equal(resolve(&rules, "d0", &code, NULL), "");
+	assert_int_equal(code, EX_NOUSER);
+	buf_done(&text);
+}
+
+static void test_alias_files(void **state)
+{
+	struct recipients_rules rules = { "x.y", "", "/nonexistent/aliases", 100 };
+	int code;
+
+	assert_string_equal(resolve(&rules, "a", &code, NULL), "a@x.y");
+	assert_int_equal(code, 0);
+	rules.aliases = "/tmp";
+	resolve(&rules, "a", &code, NULL);
+	assert_int_equal(code, EX_CONFIG);
+	resolve(&rules, "a@b", &code, NULL); /* not read when it is not needed */
+	assert_int_equal(code, 0);
+}
+
+static void test_alias_problems(void **state)
+{
+	static const char *const want[] = { ":1: ", ":3: defines again what line 2", ":4: leads to",
+		":5: ", ":6: the alias has no value" };
+	struct aliases *a;
+
+	write_aliases("no colon\na: x@y\nA: z@y\nb: |cat\nc: <x\nd:\n");
+	assert_int_equal(aliases_read(path, &a, NULL), 0);
+	for (size_t i = 0; i < sizeof(want) / sizeof(want[0]); i++)
+		if (!strstr(aliases_problems(a), want[i]))
+			fail_msg("%s is not in %s", want[i], aliases_problems(a));
+	aliases_free(a);
+	write_aliases("a: x@y, z@y\n");
+	assert_int_equal(aliases_read(path, &a, NULL), 0);
+	assert_string_equal(aliases_problems(a), "");
+	aliases_free(a);
+}
+
+static void test_maximum(void **state)
+{
+	struct recipients_rules rules = { "", "", NULL, 1000 };
+	struct recipients *r = recipients_new(&rules);
+	struct err e = { 0 };
+	char one[32];
+
+	for (int round = 0; round < 2; round++)
+		for (int i = 0; i < 1000; i++) {
+			snprintf(one, sizeof(one), "a%d@b", i);
+			assert_int_equal(recipients_add(r, span_of(one), &e), 0);
+		}
+	assert_int_equal(recipients_count(r), 1000);
+	assert_string_equal(recipients_at(r, 999), "a999@b");
+	assert_int_equal(recipients_add(r, span_of("x@y"), &e), -1);
+	assert_int_equal(e.code, EX_DATAERR);
+	assert_non_null(strstr(e.text, "1000"));
+	recipients_free(r);
+}
+
+static void test_sender(void **state)
+{
+	static const struct {
+		const char *given, *name, *address, *from; /* address NULL: refused */
+	} t[] = {
+		{ "a@b", NULL, "a@b", "a@b" },
+		{ "a@b", "Foo Bar", "a@b", "Foo Bar <a@b>" },
+		{ "X <a@b>", "", "a@b", "a@b" },
+		{ "root", "Cron (Daemon)", "root@x.y", "\"Cron (Daemon)\" <root@x.y>" },
+		{ "a@b", "O\"Neil \\x", "a@b", "\"O\\\"Neil \\\\x\" <a@b>" },
+		{ "a@b", "\345\261\261\347\224\260 T", "a@b",
+			"=?utf-8?q?=E5=B1=B1=E7=94=B0=20T?= <a@b>" },
+		{ "", NULL, "", "MAILER-DAEMON@x.y" },
+		{ "<>", "Foo", "", "MAILER-DAEMON@x.y" },
+		{ NULL, "F", "root@x.y", "F <root@x.y>" },
+		{ "a\nb@c", NULL, NULL, NULL },
+		{ "a@b\r\nRCPT TO:<c@d>", NULL, NULL, NULL },
+		{ "a\351@b", NULL, NULL, NULL },
+		{ "a@b, c@d", NULL, NULL, NULL },
+		{ "a@b", "x\nBcc: y", NULL, NULL },
+		{ "a b", NULL, NULL, NULL },
+	};
+
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		struct sender_rules rules = { t[i].given, t[i].name, 0, "x.y" };
+		struct sender s;
+		struct err e = { 0 };
+		struct buf out;
+		int r = sender_settle(&rules, &s, &e);
+		if (!t[i].address) {
+			if (r == 0)
+				fail_msg("row %zu was taken", i);
+			assert_int_equal(e.code, EX_DATAERR);
+			continue;
+		}
+		if (r != 0)
+			fail_msg("row %zu: %s", i, e.text);
+		buf_init(&out, 4096);
+		sender_add_from(&s, &out);
+		assert_string_equal(s.address, t[i].address);
+		assert_string_equal(buf_str(&out), t[i].from);
+		buf_done(&out);
+	}
+}
+
+/* Encoded words are at most 75 octets, and hold whole characters. */
+static void test_long_name(void **state)
+{
+	char name[200] = "";
+	struct sender_rules rules = { "a@b", name, 0, "x.y" };
+	struct sender s;
+	struct buf out;
+
+	for (size_t i = 0; i + 3 < sizeof(name); i += 3)
+		memcpy(name + i, "\345\261\261", 4);
+	assert_int_equal(sender_settle(&rules, &s, NULL), 0);
+	buf_init(&out, 4096);
+	sender_add_from(&s, &out);
+	const char *p = buf_str(&out);
+	while (strncmp(p, "=?", 2) == 0) {
+		size_t n = strcspn(p, " ");
+		assert_true(n <= 75);
+		assert_int_equal((n - 12) % 9, 0);
+		p += n + 1;
+	}
+	assert_string_equal(p, "<a@b>");
+	buf_done(&out);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_names),
+		cmocka_unit_test_setup_teardown(test_aliases, make_path, remove_path),
+		cmocka_unit_test_setup_teardown(test_alias_bounds, make_path, remove_path),
+		cmocka_unit_test(test_alias_files),
+		cmocka_unit_test_setup_teardown(test_alias_problems, make_path, remove_path),
+		cmocka_unit_test(test_maximum),
+		cmocka_unit_test(test_sender),
+		cmocka_unit_test(test_long_name),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
