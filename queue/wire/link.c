@@ -86,13 +86,15 @@ static void lose(struct link *l, const char *how, int64_t now_ms)
 	fail(l, step, why, now_ms);
 }
 
+/* Tenths below ten seconds. Rounded: the clock was read a moment after the wait began. */
 static void print_seconds(int64_t ms, char *out, size_t size)
 {
-	if (ms % 1000 == 0 || ms >= 10000)
-		snprintf(out, size, "%lld s", (long long)(ms / 1000));
+	long long tenths = (ms + 50) / 100;
+
+	if (tenths < 100 && tenths % 10 != 0)
+		snprintf(out, size, "%lld.%lld s", tenths / 10, tenths % 10);
 	else
-		snprintf(
-			out, size, "%lld.%03lld s", (long long)(ms / 1000), (long long)(ms % 1000));
+		snprintf(out, size, "%lld s", (tenths + 5) / 10);
 }
 
 /* --- connect --- */
@@ -120,6 +122,8 @@ static void try_next(struct link *l, int fault, const char *how, int64_t now_ms)
 
 /* --- TLS --- */
 
+static void heed_client(struct link *l, int64_t now_ms);
+
 static void step_handshake(struct link *l, int64_t now_ms)
 {
 	struct err e = { 0 };
@@ -131,6 +135,7 @@ static void step_handshake(struct link *l, int64_t now_ms)
 		l->read_wants = POLLIN;
 		l->write_wants = 0;
 		client_tls_done(l->client, tls_verified(l->conn.tls), now_ms);
+		heed_client(l, now_ms);
 		break;
 	case CONN_AGAIN:
 		break;

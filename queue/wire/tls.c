@@ -104,30 +104,25 @@ static int verify_peer(X509_STORE_CTX *store, void *arg)
 	return 0;
 }
 
-/* Called with each session that a server gives, in TLS 1.3 from inside tls_read. */
-static int keep_session(SSL *ssl, SSL_SESSION *session)
+static void put_session(struct tls_context *c, SSL_SESSION *session)
 {
-	struct tls *t = SSL_get_app_data(ssl);
-	struct tls_context *c = t->context;
-
 	pthread_mutex_lock(&c->lock);
 	SSL_SESSION *old = c->session;
 	c->session = session;
 	pthread_mutex_unlock(&c->lock);
 	SSL_SESSION_free(old);
-	return 1; /* it is ours now */
 }
 
-static void forget_session(struct tls_context *c)
+/* Called with each session that a server gives, in TLS 1.3 from inside tls_read. Copies go in and
+ * out, because a connection writes into its session, and one that is cut spoils it. */
+static int keep_session(SSL *ssl, SSL_SESSION *session)
 {
-	pthread_mutex_lock(&c->lock);
-	SSL_SESSION *old = c->session;
-	c->session = NULL;
-	pthread_mutex_unlock(&c->lock);
-	SSL_SESSION_free(old);
+	struct tls *t = SSL_get_app_data(ssl);
+
+	put_session(t->context, SSL_SESSION_dup(session));
+	return 0; /* this one stays the library's */
 }
 
-/* A copy, because a connection writes into its session. */
 static SSL_SESSION *last_session(struct tls_context *c)
 {
 	pthread_mutex_lock(&c->lock);
@@ -275,7 +270,9 @@ static bool expect_peer(struct tls *t)
 	bool ip = is_ip(host);
 
 	X509_VERIFY_PARAM_set_time(param, (time_t)(clock_wall_ms() / 1000));
-	X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+	/* RFC 9525: names are in subjectAltName, and a wildcard is a whole label. */
+	X509_VERIFY_PARAM_set_hostflags(
+		param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
 	if (!ip && SSL_set_tlsext_host_name(t->ssl, host) != 1)
 		return false;
 	return (ip ? X509_VERIFY_PARAM_set1_ip_asc(param, host)
@@ -399,11 +396,11 @@ enum tls_io tls_handshake(struct tls *t, struct err *e)
 			io = TLS_FAILED;
 		}
 		if (io == TLS_FAILED)
-			forget_session(t->context);
+			put_session(t->context, NULL);
 		return io;
 	}
 	if (t->context->verify && SSL_session_reused(t->ssl) && !is_still_valid(t)) {
-		forget_session(t->context);
+		put_session(t->context, NULL);
 		t->broken = true;
 		err_set(e, EX_NOPERM, "%s: %s", what, *t->why ? t->why : "no certificate");
 		return TLS_FAILED;
