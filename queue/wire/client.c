@@ -228,17 +228,16 @@ void client_die_unexpected(
 	struct client *c, const struct expect *x, const struct reply *r, const char *why)
 {
 	struct outcome o = { .step = STEP_CONNECT, .unexpected = true };
-	struct transaction *culprit = NULL;
+	struct transaction *culprit = x ? x->t : c->first;
 
-	if (x) {
+	if (culprit)
+		o.step = client_waits_for(c, culprit);
+	else if (x)
 		o.step = x->step;
-		culprit = x->t;
-	} else if (c->state == CLIENT_TLS) {
+	else if (c->state == CLIENT_TLS)
 		o.step = STEP_STARTTLS;
-	} else if (c->first && c->first->began) {
-		o.step = client_waits_for(c, c->first);
-		culprit = c->first;
-	}
+	if (o.step == STEP_CONNECT)
+		culprit = NULL;
 	if (r)
 		o.reply = *r;
 	else

@@ -85,11 +85,17 @@ void client_note_written(struct client *c)
 
 enum step client_waits_for(const struct client *c, const struct transaction *t)
 {
-	if (!t->began)
-		return STEP_CONNECT; /* nothing of it was said: not its fault */
-	for (size_t i = 0; i < c->fifo_len; i++)
+	const struct expect *x = NULL;
+
+	for (size_t i = 0; i < c->fifo_len && !x; i++)
 		if (at(c, i)->t == t)
-			return at(c, i)->step;
+			x = at(c, i);
+	/* Nothing of it has been said: what happens is not its fault. */
+	if (!t->began ||
+		(x && (x->step == STEP_MAIL || x->step == STEP_RSET) && x->begin >= c->written))
+		return STEP_CONNECT;
+	if (x)
+		return x->step;
 	switch ((enum phase)t->phase) {
 	case PHASE_RSET:
 	case PHASE_MAIL:

@@ -95,7 +95,7 @@ void client_pop(struct client *c);
 void client_close_content(struct client *c);
 /* Takes note of what has been written up to c->written. */
 void client_note_written(struct client *c);
-/* The step whose answer the transaction waits for. */
+/* The step whose answer the transaction waits for; STEP_CONNECT: nothing of it has been said. */
 enum step client_waits_for(const struct client *c, const struct transaction *t);
 
 /* client_open.c */

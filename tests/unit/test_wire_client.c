@@ -284,6 +284,17 @@ static void test_staging(void **state)
 	struct talk k = { .peer.offers = WINDOW_OFFERS, .options.window = SMALL };
 	k.options.window_bytes = 1 << 24;
 	talk_start(&k);
+	talk_run(&k);
+	message_init(&m[0], 1, 1);
+	m[0].t.content = span_make(big, BIG);
+	client_submit(k.c, &m[0].t, k.now_ms);
+	client_written(k.c, client_output(k.c, k.now_ms).n - 10000, k.now_ms);
+	assert_in_range(client_output(k.c, k.now_ms).n, 32 * 1024, 34 * 1024); /* topped up */
+	talk_end(&k);
+
+	k = (struct talk) { .peer.offers = WINDOW_OFFERS, .options.window = SMALL };
+	k.options.window_bytes = 1 << 24;
+	talk_start(&k);
 	for (unsigned i = 0; i < SMALL; i++) {
 		message_init(&m[i], i, 1);
 		m[i].t.content = span_make(big, 2048);

@@ -4,7 +4,8 @@
  */
 #include "client_talk.h"
 
-/* maybe_sent begins with the last octet of a content, and not before. */
+/* maybe_sent begins with the last octet of a content, and not before; and a message of which not
+ * one octet was said is not blamed (verdict.h: own_mail). */
 static void test_maybe_sent_to_the_octet(void **state)
 {
 	bool more = true;
@@ -27,11 +28,14 @@ static void test_maybe_sent_to_the_octet(void **state)
 		client_written(k.c, n, k.now_ms);
 		client_cut(k.c, STEP_CONTENT, "reset", k.now_ms);
 		for (int j = 0; j < 3; j++) {
+			bool said = n > end;
 			const char *bdat = strstr(text + end, "LAST\r\n");
 			end = (size_t)(bdat - text) + 6 + m[j].t.content.n;
 			assert_ptr_equal(client_done(k.c), &m[j].t);
 			assert_true(m[j].rcpt[1].outcome.lost);
 			assert_int_equal(m[j].rcpt[1].outcome.maybe_sent, n >= end);
+			assert_int_equal(
+				m[j].rcpt[1].outcome.step, said ? STEP_MAIL : STEP_CONNECT);
 		}
 		assert_int_equal(end, out.n);
 		talk_end(&k);
@@ -189,6 +193,25 @@ static void test_unasked(void **state)
 		}
 }
 
+/* What comes while a message waits to be written is not about it. */
+static void test_unasked_before_it_was_said(void **state)
+{
+	struct talk k = { 0 };
+	struct message m;
+
+	talk_start_mode(&k, &modes[0]);
+	talk_run(&k);
+	message_init(&m, 1, 1);
+	client_submit(k.c, &m.t, k.now_ms);
+	assert_true(client_output(k.c, k.now_ms).n > 0);
+	client_input(k.c, span_of("451 4.4.2 Timeout waiting for data from client.\r\n"), k.now_ms);
+	assert_ptr_equal(client_done(k.c), &m.t);
+	assert_true(m.rcpt[0].outcome.lost);
+	assert_int_equal(m.rcpt[0].outcome.step, STEP_CONNECT);
+	assert_true(client_fault(k.c)->unexpected);
+	talk_end(&k);
+}
+
 /* Answers that overtake their commands answer something else. */
 static void test_answered_before_it_was_written(void **state)
 {
@@ -309,6 +332,7 @@ int main(void)
 		cmocka_unit_test(test_taken_after_a_refused_mail),
 		cmocka_unit_test(test_taken_for_nobody),
 		cmocka_unit_test(test_unasked),
+		cmocka_unit_test(test_unasked_before_it_was_said),
 		cmocka_unit_test(test_answered_before_it_was_written),
 		cmocka_unit_test(test_closing_in_the_middle),
 		cmocka_unit_test(test_refused_in_the_middle),
