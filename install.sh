@@ -83,12 +83,13 @@ step() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 [ -t 1 ] || step() { printf '\n== %s\n' "$*"; }
 indent() { sed 's/^/    /'; }
 
-# wait_for SECONDS WHAT COMMAND…: until it succeeds.
+# wait_for SECONDS WHAT COMMAND...: until it succeeds, or what was started last has ended.
 wait_for() {
 	tries=$(($1 * 10)) what=$2
 	shift 2
 	until "$@"; do
 		tries=$((tries - 1))
+		kill -0 "$!" 2>/dev/null || die "$what did not stay"
 		[ $tries -gt 0 ] || die "waited in vain for $what"
 		sleep 0.1
 	done

@@ -24,8 +24,8 @@ int become_owner_of(const char *dir, struct err *e)
 		return 0;
 	if (setgroups(0, NULL) != 0 || setresgid(st.st_gid, st.st_gid, st.st_gid) != 0 ||
 		setresuid(st.st_uid, st.st_uid, st.st_uid) != 0)
-		return err_sys(e, EX_OSERR, "becoming the owner of %s (uid %u)", dir,
-			(unsigned)st.st_uid);
+		return err_sys(
+			e, EX_OSERR, "becoming the owner of %s (uid %u)", dir, (unsigned)st.st_uid);
 	if (setuid(0) == 0)
 		return err_set(e, EX_OSERR, "root could not be given up");
 	return 0;

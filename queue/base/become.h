@@ -8,7 +8,8 @@
 
 /* Started by root: becomes the owner (uid and gid) of `dir`, without supplementary groups, each
  * step checked. A directory that root owns leaves root in place: a test, or a container of one
- * user. Started by anybody else it does nothing. 0 or -1 (EX_CONFIG: no such directory; EX_OSERR). */
+ * user. Started by anybody else it does nothing. 0 or -1 (EX_CONFIG: no such directory; EX_OSERR).
+ */
 int become_owner_of(const char *dir, struct err *e);
 
 #endif

@@ -16,7 +16,7 @@ def test_clean(target, tool):
     if not shutil.which(tool):
         pytest.skip(f"{tool} is not installed; ./install.sh check installs it")
     run = subprocess.run(["make", "-s", "-k", "-j2", f"BUILD={tree.BUILD.relative_to(tree.ROOT)}",
-                          target], cwd=tree.ROOT, capture_output=True, text=True)
+                          target], cwd=tree.ROOT, env=tree.make_env(), capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
 
 

@@ -14,7 +14,7 @@ def installed(tmp_path_factory):
     """What a DESTDIR holds after an installation by PREFIX=/opt/cenmail, twice over."""
     def install(role, to):
         subprocess.run(["make", "-s", f"BUILD={tree.BUILD.relative_to(tree.ROOT)}", f"DESTDIR={to}",
-                        f"ROLE={role}", "install"], cwd=tree.ROOT, check=True, capture_output=True)
+                        f"ROLE={role}", "install"], cwd=tree.ROOT, env=tree.make_env(), check=True, capture_output=True)
         return to
     both = tmp_path_factory.mktemp("both")
     install("sender relay", both)

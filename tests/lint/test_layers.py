@@ -26,7 +26,7 @@ LIBRARIES = {
     r"openssl/(evp|crypto)\.h": r"queue/(wire/tls|wire/certificate|base/digest)\.c",
     r"openssl/.*": r"queue/base/digest\.c",
     r"sasl/.*": r"queue/wire/sasl\.c",
-    r"sqlite3\.h": r"queue/store/\w+\.[ch]|queue/listen/journal\.c",
+    r"sqlite3\.h": r"queue/store/\w+\.[ch]|queue/listen/journal\w*\.[ch]",
 }
 
 NEEDED = {

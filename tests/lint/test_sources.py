@@ -7,6 +7,7 @@ import pytest
 import tree
 
 LINES_MAX = 450
+TEST_LINES_MAX = 600  # tables of cases
 
 # What came into SQL after 3.26, which is what Alibaba Cloud Linux 3 ships.
 SQL_NEWER = {
@@ -98,9 +99,10 @@ def test_newer_c_is_seen():
 
 
 def test_files_are_short():
-    long = [f"{tree.name(p)}: {n} lines" for p in
-            tree.sources("sendmail/*.[ch]", "queue/*/*.[ch]", "tests/*/*.[ch]")
-            if (n := p.read_text().count("\n")) > LINES_MAX]
+    long = [f"{tree.name(p)}: {n} lines"
+            for files, most in ((tree.code(), LINES_MAX),
+                                (tree.sources("tests/*/*.[ch]", "tests/*/*/*.[ch]"), TEST_LINES_MAX))
+            for p in files if (n := p.read_text().count("\n")) > most]
     assert not long, "\n".join(long)
 
 

@@ -60,3 +60,8 @@ def strings(text):
     if joined:
         found.append((text.count("\n", 0, start) + 1, joined))
     return found
+
+
+def make_env():
+    """For a make of our own: not the job server of the one that started the tests."""
+    return {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
