@@ -37,20 +37,20 @@ static int hash_key(X509 *x, unsigned char out[DIGEST_SHA256])
 	return hash_der(n, der, out);
 }
 
-bool certificate_is_pinned(X509 *x, const unsigned char (*pin)[CERTIFICATE_PIN], unsigned n)
+static bool is_pinned(X509 *x, const struct certificate_rule *rule)
 {
 	unsigned char certificate[DIGEST_SHA256], key[DIGEST_SHA256];
 
 	if (hash_certificate(x, certificate) < 0 || hash_key(x, key) < 0)
 		return false;
-	for (unsigned i = 0; i < n; i++)
-		if (digest_equal(pin[i], certificate, DIGEST_SHA256) ||
-			digest_equal(pin[i], key, DIGEST_SHA256))
+	for (unsigned i = 0; i < rule->pins; i++)
+		if (digest_equal(rule->pin[i], certificate, DIGEST_SHA256) ||
+			digest_equal(rule->pin[i], key, DIGEST_SHA256))
 			return true;
 	return false;
 }
 
-int certificate_key_pin(X509 *x, char hex[2 * CERTIFICATE_PIN + 1])
+int certificate_key_pin(X509 *x, char hex[65])
 {
 	unsigned char key[DIGEST_SHA256];
 
@@ -61,7 +61,7 @@ int certificate_key_pin(X509 *x, char hex[2 * CERTIFICATE_PIN + 1])
 }
 
 /* X509_cmp_time answers 0 for a date that it can't read: that is neither. */
-int certificate_check_dates(X509 *x)
+static int check_dates(X509 *x)
 {
 	time_t now = (time_t)(clock_wall_ms() / 1000);
 
@@ -72,14 +72,9 @@ int certificate_check_dates(X509 *x)
 	return X509_V_OK;
 }
 
-int certificate_expires(X509 *x, int64_t *ret_wall_ms)
+static int check_pinned(X509 *x, const struct certificate_rule *rule)
 {
-	struct tm tm;
-
-	if (ASN1_TIME_to_tm(X509_get0_notAfter(x), &tm) != 1)
-		return -1;
-	*ret_wall_ms = (int64_t)timegm(&tm) * 1000;
-	return 0;
+	return is_pinned(x, rule) ? check_dates(x) : X509_V_ERR_CERT_REJECTED;
 }
 
 /* --- words --- */
@@ -121,9 +116,16 @@ static const char *words_of(int code, bool pinned)
 	return X509_verify_cert_error_string(code);
 }
 
-void certificate_explain(const struct certificate_fault *f, char *out, size_t size)
+struct fault {
+	int code;   /* X509_V_ERR_… */
+	X509 *leaf; /* the peer's own */
+	X509 *at;   /* in which certificate of the chain the fault is */
+	const struct certificate_rule *rule;
+};
+
+static void explain(const struct fault *f, char *out, size_t size)
 {
-	char words[384], date[32], hex[2 * CERTIFICATE_PIN + 1];
+	char words[384], date[32], hex[2 * DIGEST_SHA256 + 1];
 	const char *whose = f->at == f->leaf ? "" : "'s issuer";
 
 	if (f->code == X509_V_ERR_CERT_HAS_EXPIRED)
@@ -136,12 +138,59 @@ void certificate_explain(const struct certificate_fault *f, char *out, size_t si
 	else if (f->code == X509_V_ERR_HOSTNAME_MISMATCH ||
 		 f->code == X509_V_ERR_IP_ADDRESS_MISMATCH)
 		snprintf(words, sizeof words,
-			"its certificate is not for %s (use a name it is for, or pin=)", f->host);
+			"its certificate is not for %s (use a name it is for, or pin=)",
+			f->rule->host);
 	else
-		snprintf(words, sizeof words, "%s", words_of(f->code, f->pinned));
+		snprintf(words, sizeof words, "%s", words_of(f->code, f->rule->pins > 0));
 	/* The pin first: a long host name must not cut it off. */
 	snprintf(out, size, "pin=sha256:%s: %s",
 		certificate_key_pin(f->leaf, hex) == 0 ? hex : "unknown", words);
+}
+
+/* --- what is accepted --- */
+
+bool certificate_accept(
+	X509_STORE_CTX *store, const struct certificate_rule *rule, char *why, size_t size)
+{
+	struct fault f = { .leaf = X509_STORE_CTX_get0_cert(store), .rule = rule };
+
+	f.at = f.leaf;
+	if (rule->pins > 0) {
+		f.code = check_pinned(f.leaf, rule);
+	} else if (X509_verify_cert(store) != 1) {
+		f.code = X509_STORE_CTX_get_error(store);
+		if (f.code == X509_V_OK)
+			f.code = X509_V_ERR_UNSPECIFIED;
+		if (X509_STORE_CTX_get_current_cert(store))
+			f.at = X509_STORE_CTX_get_current_cert(store);
+	}
+	X509_STORE_CTX_set_error(store, f.code);
+	if (f.code != X509_V_OK)
+		explain(&f, why, size);
+	return f.code == X509_V_OK;
+}
+
+bool certificate_accept_again(X509 *x, const struct certificate_rule *rule, char *why, size_t size)
+{
+	const struct fault f = {
+		.code = rule->pins > 0 ? check_pinned(x, rule) : check_dates(x),
+		.leaf = x,
+		.at = x,
+		.rule = rule,
+	};
+	if (f.code != X509_V_OK)
+		explain(&f, why, size);
+	return f.code == X509_V_OK;
+}
+
+int certificate_expires(X509 *x, int64_t *ret_wall_ms)
+{
+	struct tm tm;
+
+	if (ASN1_TIME_to_tm(X509_get0_notAfter(x), &tm) != 1)
+		return -1;
+	*ret_wall_ms = (int64_t)timegm(&tm) * 1000;
+	return 0;
 }
 
 /* --- files --- */

@@ -62,13 +62,10 @@ static void fail(struct link *l, enum step step, const char *why, int64_t now_ms
 }
 
 /* "the reply to MAIL", for what the client waits for. */
-static void name_awaited(const struct link *l, enum step step, char *out, size_t size)
+static void name_awaited(enum step step, char *out, size_t size)
 {
-	if (step == STEP_GREETING)
-		snprintf(out, size, "the greeting");
-	else
-		snprintf(out, size, "the reply to %s%s", step == STEP_CONTENT ? "the " : "",
-			step_name(step));
+	snprintf(out, size, "the %s%s%s", step == STEP_GREETING ? "" : "reply to ",
+		step == STEP_CONTENT ? "the " : "", step_name(step));
 }
 
 /* The connection broke while the client talked. */
@@ -77,24 +74,12 @@ static void lose(struct link *l, const char *how, int64_t now_ms)
 	char why[REPLY_TEXT_MAX], awaited[40];
 	enum step step = STEP_CONNECT;
 
-	if (client_deadline(l->client, &step) == INT64_MAX)
-		snprintf(awaited, sizeof awaited, "idle");
-	else
-		name_awaited(l, step, awaited, sizeof awaited);
+	bool idle = client_deadline(l->client, &step) == INT64_MAX;
+
+	name_awaited(step, awaited, sizeof awaited);
 	snprintf(why, sizeof why, "%s: %s while %s%s", l->dial.peer, how,
-		strcmp(awaited, "idle") == 0 ? "" : "waiting for ", awaited);
+		idle ? "idle" : "waiting for ", idle ? "" : awaited);
 	fail(l, step, why, now_ms);
-}
-
-/* Tenths below ten seconds. Rounded: the clock was read a moment after the wait began. */
-static void print_seconds(int64_t ms, char *out, size_t size)
-{
-	long long tenths = (ms + 50) / 100;
-
-	if (tenths < 100 && tenths % 10 != 0)
-		snprintf(out, size, "%lld.%lld s", tenths / 10, tenths % 10);
-	else
-		snprintf(out, size, "%lld s", (tenths + 5) / 10);
 }
 
 /* --- connect --- */
@@ -310,7 +295,9 @@ static void check_deadline(struct link *l, int64_t now_ms)
 	}
 	if (l->phase == DEAD || now_ms < l->deadline_ms)
 		return;
-	print_seconds(l->deadline_ms - l->since_ms, after, sizeof after);
+	/* Rounded, as the clock was read a moment after the wait began. */
+	int64_t ms = l->deadline_ms - l->since_ms;
+	snprintf(after, sizeof after, "%.*f s", ms < 10000 ? 1 : 0, (double)ms / 1000);
 	if (l->phase == CONNECTING) {
 		snprintf(why, sizeof why, "timed out after %s", after);
 		try_next(l, ETIMEDOUT, why, now_ms);
@@ -320,7 +307,7 @@ static void check_deadline(struct link *l, int64_t now_ms)
 		step = STEP_TLS;
 		snprintf(awaited, sizeof awaited, "the TLS handshake");
 	} else {
-		name_awaited(l, step, awaited, sizeof awaited);
+		name_awaited(step, awaited, sizeof awaited);
 	}
 	snprintf(why, sizeof why, "%s: timed out while %s %s after %s", l->dial.peer,
 		l->phase == TALKING && l->write_wants != 0 ? "sending, before" : "waiting for",
@@ -337,8 +324,7 @@ struct link *link_new(const struct link_options *o, int64_t now_ms)
 	if (!l)
 		return NULL;
 	l->o = *o;
-	if (l->o.connect_ms == 0)
-		l->o.connect_ms = CONNECT_MS;
+	l->o.connect_ms = o->connect_ms ? o->connect_ms : CONNECT_MS;
 	l->began_us = clock_mono_us();
 	conn_init(&l->conn, -1);
 	l->client = client_new(&o->client, now_ms);

@@ -23,11 +23,9 @@ struct tls_context {
 	SSL_CTX *ssl;
 	atomic_int refs;
 	bool server, verify;
-	char host[256]; /* the peer's, for a client */
-	unsigned char pin[RELAY_PINS][CERTIFICATE_PIN];
-	unsigned pins;
-	pthread_mutex_t lock; /* of session */
-	SSL_SESSION *session; /* the last one, for the next connection; or NULL */
+	struct certificate_rule rule; /* for a client: what the peer's has to be */
+	pthread_mutex_t lock;         /* of session */
+	SSL_SESSION *session;         /* the last one, for the next connection; or NULL */
 };
 
 struct tls {
@@ -59,49 +57,14 @@ static int set_library_error(struct err *e, int code, const char *what)
 
 /* --- contexts --- */
 
-/* Why the peer's certificate is refused, for whoever made the connection. */
-static void refuse(struct tls *t, X509 *leaf, X509 *at, int code)
-{
-	const struct certificate_fault f = {
-		.code = code,
-		.leaf = leaf,
-		.at = at,
-		.pinned = t->context->pins > 0,
-		.host = t->context->host,
-	};
-	certificate_explain(&f, t->why, sizeof t->why);
-}
-
-static int check_pinned(const struct tls_context *c, X509 *x)
-{
-	return certificate_is_pinned(x, c->pin, c->pins) ? certificate_check_dates(x)
-							 : X509_V_ERR_CERT_REJECTED;
-}
-
-/* In place of the library's own check of a chain; with pins, chain and name don't count. */
+/* In place of the library's own check of a chain. */
 static int verify_peer(X509_STORE_CTX *store, void *arg)
 {
 	const struct tls_context *c = arg;
 	const SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
-	X509 *leaf = X509_STORE_CTX_get0_cert(store), *at = leaf;
-	int code = X509_V_OK;
+	struct tls *t = SSL_get_app_data(ssl);
 
-	if (!c->verify)
-		return 1;
-	if (c->pins > 0) {
-		code = check_pinned(c, leaf);
-	} else if (X509_verify_cert(store) != 1) {
-		code = X509_STORE_CTX_get_error(store);
-		if (code == X509_V_OK)
-			code = X509_V_ERR_UNSPECIFIED;
-		if (X509_STORE_CTX_get_current_cert(store))
-			at = X509_STORE_CTX_get_current_cert(store);
-	}
-	X509_STORE_CTX_set_error(store, code);
-	if (code == X509_V_OK)
-		return 1;
-	refuse(SSL_get_app_data(ssl), leaf, at, code);
-	return 0;
+	return !c->verify || certificate_accept(store, &c->rule, t->why, sizeof t->why);
 }
 
 static void put_session(struct tls_context *c, SSL_SESSION *session)
@@ -160,8 +123,6 @@ static struct tls_context *new_context(bool server, struct err *e)
 
 static int load_ca(struct tls_context *c, const struct relay *r, struct err *e)
 {
-	if (c->pins > 0)
-		return 0;
 	ERR_clear_error();
 	if (*r->ca == '\0') {
 		if (SSL_CTX_set_default_verify_paths(c->ssl) != 1)
@@ -184,10 +145,10 @@ struct tls_context *tls_client_context(const struct relay *r, struct err *e)
 	if (!c)
 		return NULL;
 	c->verify = r->tls != RELAY_TLS_MAY;
-	c->pins = r->pins;
-	memcpy(c->pin, r->pin, sizeof c->pin);
-	memcpy(c->host, r->host, sizeof c->host);
-	if (c->verify && load_ca(c, r, e) < 0) {
+	c->rule.pins = r->pins;
+	memcpy(c->rule.pin, r->pin, sizeof c->rule.pin);
+	memcpy(c->rule.host, r->host, sizeof c->rule.host);
+	if (c->verify && c->rule.pins == 0 && load_ca(c, r, e) < 0) {
 		tls_context_unref(c);
 		return NULL;
 	}
@@ -265,7 +226,7 @@ static bool is_ip(const char *host)
 /* Whom the chain has to be for, and when. */
 static bool expect_peer(struct tls *t)
 {
-	const char *host = t->context->host;
+	const char *host = t->context->rule.host;
 	X509_VERIFY_PARAM *param = SSL_get0_param(t->ssl);
 	bool ip = is_ip(host);
 
@@ -374,11 +335,9 @@ static bool is_still_valid(struct tls *t)
 
 	if (!x)
 		return false;
-	int code = t->context->pins > 0 ? check_pinned(t->context, x) : certificate_check_dates(x);
-	if (code != X509_V_OK)
-		refuse(t, x, x, code);
+	bool ok = certificate_accept_again(x, &t->context->rule, t->why, sizeof t->why);
 	X509_free(x);
-	return code == X509_V_OK;
+	return ok;
 }
 
 enum tls_io tls_handshake(struct tls *t, struct err *e)

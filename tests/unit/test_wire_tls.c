@@ -3,20 +3,9 @@
  * other end where ours would not misbehave. The program starts itself again with an OPENSSL_CONF
  * that forbids TLS 1.3, which must not matter.
  */
-#include "base/clock.h"
-#include "wire/tls.h"
-#include "wire_pki.h"
+#include "wire_pair.h"
 
-#include <fcntl.h>
-#include <openssl/ssl.h>
-#include <poll.h>
-#include <pthread.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <sys/socket.h>
-
-#include <cmocka.h>
 
 #define DAY_MS ((int64_t)86400000)
 
@@ -43,94 +32,6 @@ static void make_certificates(void)
 	};
 	for (size_t i = 0; i < sizeof t / sizeof *t; i++)
 		pki_make(t[i].pair, &t[i].o);
-}
-
-static struct tls_context *client_for(const char *url)
-{
-	struct relay r;
-	struct err e;
-
-	if (relay_parse(span_of(url), &r, &e) < 0)
-		fail_msg("%s: %s", url, e.text);
-	struct tls_context *c = tls_client_context(&r, &e);
-	if (!c)
-		fail_msg("%s: %s", url, e.text);
-	return c;
-}
-
-static struct tls_context *client_with(const char *host, const char *option, const char *value)
-{
-	char url[512];
-
-	snprintf(url, sizeof url, "lmtps://%s %s%s", host, option, value);
-	return client_for(url);
-}
-
-static struct tls_context *server_with(const struct pki_pair *p)
-{
-	struct err e;
-	struct tls_context *s = tls_server_context(p->certificate, p->key, &e);
-
-	if (!s)
-		fail_msg("%s", e.text);
-	return s;
-}
-
-/* Two connections that talk to each other. */
-struct pair {
-	int fd[2];
-	struct tls *client, *server;
-	struct err client_err, server_err;
-};
-
-static void pair_open(struct pair *p, struct tls_context *client, struct tls_context *server)
-{
-	*p = (struct pair) { 0 };
-	assert_int_equal(
-		socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, p->fd), 0);
-	p->client = client ? tls_new(client, p->fd[0], NULL) : NULL;
-	p->server = server ? tls_new(server, p->fd[1], NULL) : NULL;
-}
-
-static void pair_close(struct pair *p)
-{
-	tls_free(p->client);
-	tls_free(p->server);
-	for (int i = 0; i < 2; i++)
-		if (p->fd[i] >= 0)
-			close(p->fd[i]);
-}
-
-/* Each end's turn until both are through or one has failed: the client's result. */
-static enum tls_io shake(struct pair *p)
-{
-	enum tls_io c = TLS_WANT_READ, s = TLS_WANT_READ;
-
-	for (int i = 0; i < 100; i++) {
-		if (c != TLS_OK)
-			c = tls_handshake(p->client, &p->client_err);
-		if (s != TLS_OK && s != TLS_FAILED)
-			s = tls_handshake(p->server, &p->server_err);
-		if (c == TLS_FAILED || (c == TLS_OK && (s == TLS_OK || s == TLS_FAILED)))
-			return c;
-	}
-	fail_msg("the handshake does not end");
-	return TLS_FAILED;
-}
-
-static void talk(struct pair *p)
-{
-	char in[8];
-	size_t n = 0;
-
-	assert_int_equal(tls_write(p->server, "hello", 5, &n, NULL), TLS_OK);
-	assert_int_equal(n, 5);
-	enum tls_io r;
-	while ((r = tls_read(p->client, in, sizeof in, &n, &p->client_err)) == TLS_WANT_READ)
-		; /* a session ticket comes first */
-	assert_int_equal(r, TLS_OK);
-	assert_int_equal(n, 5);
-	assert_memory_equal(in, "hello", 5);
 }
 
 /* words NULL: accepted. */
@@ -373,166 +274,6 @@ static void garbage(void **state)
 	tls_context_unref(s);
 }
 
-/* --- sessions --- */
-
-static void resumption(void **state)
-{
-	const struct pki_pair *const servers[] = { &good, &self_signed };
-
-	for (size_t i = 0; i < 2; i++) {
-		struct tls_context *c = i ? by_pin(self_signed.pin) : by_ca("relay.example");
-		struct tls_context *s = server_with(servers[i]);
-		struct pair p;
-
-		for (int k = 0; k < 3; k++) {
-			pair_open(&p, c, s);
-			assert_int_equal(shake(&p), TLS_OK);
-			assert_int_equal(tls_resumed(p.client), k > 0);
-			assert_true(tls_verified(p.client));
-			talk(&p);
-			pair_close(&p);
-		}
-		/* The certificate's time is over in between: a session does not outlive it. */
-		clock_shift_wall(10 * DAY_MS);
-		pair_open(&p, c, s);
-		enum tls_io r = shake(&p);
-		if (r != TLS_FAILED || !strstr(p.client_err.text, "expired"))
-			fail_msg("%d %s", (int)r, p.client_err.text);
-		pair_close(&p);
-		pair_open(&p, c, s);
-		assert_int_equal(shake(&p), TLS_FAILED);
-		assert_false(tls_resumed(p.client));
-		pair_close(&p);
-		clock_shift_wall(-10 * DAY_MS);
-		tls_context_unref(c);
-		tls_context_unref(s);
-	}
-}
-
-struct shared {
-	struct tls_context *client, *server;
-};
-
-static void *connect_often(void *arg)
-{
-	struct shared *x = arg;
-
-	for (int k = 0; k < 10; k++) {
-		struct pair p;
-		pair_open(&p, x->client, x->server);
-		assert_int_equal(shake(&p), TLS_OK);
-		talk(&p);
-		pair_close(&p);
-	}
-	return NULL;
-}
-
-static void threads_share_contexts(void **state)
-{
-	struct shared x = { by_ca("relay.example"), server_with(&good) };
-	pthread_t t[8];
-
-	for (size_t i = 0; i < 8; i++)
-		assert_int_equal(pthread_create(&t[i], NULL, connect_often, &x), 0);
-	for (size_t i = 0; i < 8; i++)
-		assert_int_equal(pthread_join(t[i], NULL), 0);
-	tls_context_unref(x.client);
-	tls_context_unref(x.server);
-}
-
-/* --- OpenSSL itself as the other end --- */
-
-static SSL_CTX *raw_context(bool server, int version)
-{
-	SSL_CTX *x = SSL_CTX_new(server ? TLS_server_method() : TLS_client_method());
-
-	assert_non_null(x);
-	SSL_CTX_set_security_level(x, 0); /* else it would refuse old versions itself */
-	assert_int_equal(SSL_CTX_set_min_proto_version(x, version), 1);
-	assert_int_equal(SSL_CTX_set_max_proto_version(x, version), 1);
-	if (server) {
-		assert_int_equal(
-			SSL_CTX_use_certificate_file(x, good.certificate, SSL_FILETYPE_PEM), 1);
-		assert_int_equal(SSL_CTX_use_PrivateKey_file(x, good.key, SSL_FILETYPE_PEM), 1);
-	}
-	return x;
-}
-
-static void old_versions(void **state)
-{
-	static const int versions[] = { TLS1_VERSION, TLS1_1_VERSION };
-	struct tls_context *c = by_ca("relay.example"), *s = server_with(&good);
-
-	for (size_t i = 0; i < 2; i++) {
-		struct pair p;
-		struct err e = { 0 };
-		SSL_CTX *x = raw_context(true, versions[i]);
-		SSL *raw = SSL_new(x);
-		pair_open(&p, c, NULL);
-		SSL_set_fd(raw, p.fd[1]);
-		assert_int_equal(tls_handshake(p.client, &e), TLS_WANT_READ);
-		assert_true(SSL_accept(raw) != 1);
-		assert_int_equal(tls_handshake(p.client, &e), TLS_FAILED);
-		if (!strstr(e.text, "no TLS version in common"))
-			fail_msg("%s", e.text);
-		pair_close(&p);
-		SSL_free(raw);
-		SSL_CTX_free(x);
-
-		x = raw_context(false, versions[i]);
-		raw = SSL_new(x);
-		pair_open(&p, NULL, s);
-		SSL_set_fd(raw, p.fd[0]);
-		assert_true(SSL_connect(raw) != 1);
-		assert_int_equal(tls_handshake(p.server, &e), TLS_FAILED);
-		if (!strstr(e.text, "no TLS version in common"))
-			fail_msg("%s", e.text);
-		pair_close(&p);
-		SSL_free(raw);
-		SSL_CTX_free(x);
-	}
-	tls_context_unref(c);
-	tls_context_unref(s);
-}
-
-/* OpenSSL 3 refuses it by itself; 1.1.1 only because we say so. */
-static void no_renegotiation(void **state)
-{
-	struct tls_context *s = server_with(&good);
-	struct pair p;
-	char in[16];
-	size_t n = 0;
-	SSL_CTX *x = raw_context(false, TLS1_2_VERSION);
-	SSL *raw = SSL_new(x);
-
-	pair_open(&p, NULL, s);
-	SSL_set_fd(raw, p.fd[0]);
-	enum tls_io r = TLS_WANT_READ;
-	for (int i = 0; i < 20; i++) {
-		(void)SSL_connect(raw);
-		if (r != TLS_OK)
-			r = tls_handshake(p.server, NULL);
-	}
-	assert_int_equal(r, TLS_OK);
-	assert_true(SSL_is_init_finished(raw));
-	assert_int_equal(strncmp(tls_describe(p.server), "TLSv1.2 ", 8), 0);
-	assert_int_equal(SSL_get_secure_renegotiation_support(raw), 1);
-	assert_int_equal(SSL_renegotiate(raw), 1);
-	int ok = 0;
-	for (int i = 0; i < 20 && ok == 0; i++) {
-		int did = SSL_do_handshake(raw);
-		int kind = SSL_get_error(raw, did);
-		if (did == 1 || kind == SSL_ERROR_SSL || kind == SSL_ERROR_SYSCALL)
-			ok = did == 1 ? 1 : -1;
-		(void)tls_read(p.server, in, sizeof in, &n, NULL);
-	}
-	assert_int_equal(ok, -1);
-	pair_close(&p);
-	SSL_free(raw);
-	SSL_CTX_free(x);
-	tls_context_unref(s);
-}
-
 /* Starts the program again under a configuration that would be felt. */
 static void under_configuration(char **argv)
 {
@@ -561,10 +302,6 @@ int main(int argc, char **argv)
 		cmocka_unit_test(ends),
 		cmocka_unit_test(much_in_pieces),
 		cmocka_unit_test(garbage),
-		cmocka_unit_test(resumption),
-		cmocka_unit_test(threads_share_contexts),
-		cmocka_unit_test(old_versions),
-		cmocka_unit_test(no_renegotiation),
 	};
 	under_configuration(argv);
 	signal(SIGPIPE, SIG_IGN);
