@@ -1,0 +1,199 @@
+/*
+ * Listening and accepting.
+ */
+#include "listen/accept.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/number.h"
+#include "listen/session.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <poll.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define BACKLOG      1024
+#define FIRST_PASSED 3   /* systemd's first descriptor */
+#define SHORT_MS     100 /* to wait when descriptors or memory are short */
+
+static const char *const tls_words[] = { [LISTEN_TLS_WRAPPED] = "tls",
+	[LISTEN_TLS_STARTTLS] = "starttls",
+	[LISTEN_TLS_PLAIN] = "plain" };
+
+static enum listen_tls read_tls(const char *word)
+{
+	for (int i = 0; i < 3; i++)
+		if (strcmp(word, tls_words[i]) == 0)
+			return (enum listen_tls)i;
+	assert(!"a word that the configuration's check lets through");
+	return LISTEN_TLS_WRAPPED;
+}
+
+static int bind_one(const struct addrinfo *ai, const char *shown, struct err *e)
+{
+	int one = 1;
+	int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0)
+		return err_sys(e, EX_OSERR, "a socket for %s", shown);
+	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+	if (bind(fd, ai->ai_addr, ai->ai_addrlen) < 0 || listen(fd, BACKLOG) < 0) {
+		err_sys(e, EX_OSERR, "can't listen on %s", shown);
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+static int open_one(const char *address, struct err *e)
+{
+	struct addrinfo hints = { .ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM }, *ai;
+	char host[256], port[6];
+
+	if (conf_split_hostport(span_of(address), host, sizeof host, port, e) < 0)
+		return -1;
+	int rc = getaddrinfo(host, port, &hints, &ai);
+	if (rc != 0)
+		return err_set(e, EX_CONFIG, "listen %s: %s", address, gai_strerror(rc));
+	int fd = bind_one(ai, address, e);
+	freeaddrinfo(ai);
+	return fd;
+}
+
+/* How many sockets systemd passes to this process; 0: none. */
+static unsigned passed(void)
+{
+	const char *pid = secure_getenv("LISTEN_PID"), *fds = secure_getenv("LISTEN_FDS");
+	uint64_t n, p;
+
+	if (!pid || !fds || number_parse(span_of(pid), INT32_MAX, &p) < 0 ||
+		number_parse(span_of(fds), ACCEPT_SOCKETS, &n) < 0 || (pid_t)p != getpid())
+		return 0;
+	return (unsigned)n;
+}
+
+static int take_passed(struct accepting *a, unsigned n, const struct conf_listen *c, struct err *e)
+{
+	if (n != c->listen.n)
+		return err_set(e, EX_CONFIG,
+			"systemd passes %u sockets, the configuration has %u \"listen\" lines", n,
+			c->listen.n);
+	for (unsigned i = 0; i < n; i++) {
+		int fd = FIRST_PASSED + (int)i;
+		if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ||
+			fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0)
+			return err_sys(e, EX_OSERR, "descriptor %d from systemd", fd);
+		a->fd[a->n++] = fd;
+	}
+	return 0;
+}
+
+int accept_open(struct accepting *a, const struct conf_listen *c, struct err *e)
+{
+	unsigned n = passed();
+	int r = 0;
+
+	*a = (struct accepting) { .n = 0 };
+	assert(c->listen.n <= ACCEPT_SOCKETS);
+	for (unsigned i = 0; i < c->listen.n; i++)
+		a->tls[i] = read_tls(c->listen.v[i].rest);
+	if (n > 0)
+		return take_passed(a, n, c, e);
+	for (unsigned i = 0; i < c->listen.n && r == 0; i++) {
+		int fd = open_one(c->listen.v[i].first, e);
+		if (fd < 0)
+			r = -1;
+		else
+			a->fd[a->n++] = fd;
+	}
+	if (r < 0)
+		accept_close(a);
+	return r;
+}
+
+void accept_close(struct accepting *a)
+{
+	for (unsigned i = 0; i < a->n; i++)
+		close(a->fd[i]);
+	a->n = 0;
+}
+
+void accept_log(const struct accepting *a)
+{
+	for (unsigned i = 0; i < a->n; i++) {
+		struct sockaddr_storage sa;
+		socklen_t len = sizeof sa;
+		char host[256], port[16];
+		if (getsockname(a->fd[i], (struct sockaddr *)&sa, &len) < 0 ||
+			getnameinfo((struct sockaddr *)&sa, len, host, sizeof host, port,
+				sizeof port, NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+			continue;
+		bool six = strchr(host, ':');
+		log_line(LOG_INFO, "listen", "listening on %s%s%s:%s (%s)", six ? "[" : "", host,
+			six ? "]" : "", port, tls_words[a->tls[i]]);
+	}
+}
+
+static void log_refused(const struct sockaddr *sa, socklen_t len, const char *why)
+{
+	char host[256];
+
+	if (getnameinfo(sa, len, host, sizeof host, NULL, 0, NI_NUMERICHOST) != 0)
+		snprintf(host, sizeof host, "unknown");
+	log_line(LOG_INFO, "listen", "refused connection from [%s]: %s", host, why);
+}
+
+/* 0; -1: descriptors or memory are short, and the loop has to let some time pass. */
+static int accept_one(struct accepting *a, unsigned i, struct listener *l)
+{
+	struct sockaddr_storage sa;
+	socklen_t len = sizeof sa;
+	struct err e = { 0 };
+	int fd = accept4(a->fd[i], (struct sockaddr *)&sa, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	if (fd < 0)
+		return errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM
+			       ? -1
+			       : 0;
+	if (!door_allows(l->door, (struct sockaddr *)&sa)) {
+		log_refused((struct sockaddr *)&sa, len, "not in allow");
+		session_refuse(fd, a->tls[i], "554 5.7.1 cenmail: access denied class=road");
+	} else if (atomic_load(&l->sessions) >= l->conf.sessions_max) {
+		log_refused((struct sockaddr *)&sa, len, "sessions_max");
+		session_refuse(
+			fd, a->tls[i], "421 4.3.2 cenmail: too many sessions class=road retry=30");
+	} else if (session_start(l, fd, (struct sockaddr *)&sa, a->tls[i], &e) < 0) {
+		log_line(LOG_ERR, "listen", "%s", e.text);
+		return -1;
+	}
+	return 0;
+}
+
+int accept_loop(struct accepting *a, struct listener *l, int signal_fd)
+{
+	struct pollfd p[ACCEPT_SOCKETS + 1];
+	struct signalfd_siginfo info;
+	bool is_short = false;
+
+	for (;;) {
+		for (unsigned i = 0; i < a->n; i++)
+			p[i] = (struct pollfd) { is_short ? -1 : a->fd[i], POLLIN, 0 };
+		p[a->n] = (struct pollfd) { signal_fd, POLLIN, 0 };
+		int n = poll(p, a->n + 1, is_short ? SHORT_MS : -1);
+		is_short = false;
+		if (n <= 0)
+			continue;
+		if ((p[a->n].revents & POLLIN) &&
+			read(signal_fd, &info, sizeof info) == (ssize_t)sizeof info)
+			return (int)info.ssi_signo;
+		for (unsigned i = 0; i < a->n; i++)
+			if (p[i].revents && accept_one(a, i, l) < 0)
+				is_short = true;
+	}
+}

@@ -1,0 +1,189 @@
+/*
+ * What the engine tells of a client becomes a message: envelope, our header fields, the client's
+ * content as it is to go on. Policy that needs no worker is here.
+ */
+#include "listen/session_state.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "listen/received.h"
+#include "wire/sasl.h"
+
+#include <assert.h>
+#include <poll.h>
+
+#define WRONG_PASSWORD_MS 1000 /* how long a guess takes */
+
+static void on_reply(void *arg, struct span text)
+{
+	struct session *s = arg;
+
+	s->replied = clock_mono_ms();
+	if (replies_add(s->replies, text) < 0)
+		s->gone = true;
+}
+
+static const char *refuse(struct session *s, const struct answer_own *own, const char *text)
+{
+	answer_own(own, s->refusal, "%s", text);
+	return s->refusal;
+}
+
+static const char *on_mail(void *arg, const struct server_mail *mail)
+{
+	struct session *s = arg;
+
+	assert(!s->message);
+	if (stop_said(&s->l->stop))
+		return refuse(s, &(struct answer_own) { "421 4.3.2", VERDICT_ROAD, 0 }, "stopping");
+	const char *name = server_auth_name(s->server);
+	if (name[0])
+		snprintf(s->client, sizeof s->client, "%s", name);
+	else
+		snprintf(s->client, sizeof s->client, "[%s]", s->address);
+	s->message = message_new(s->replies, s->client, s->l->spool_dir);
+	if (!s->message)
+		return refuse(
+			s, &(struct answer_own) { "452 4.3.1", VERDICT_ROAD, 30 }, "out of memory");
+	memcpy(s->message->sender, mail->sender, sizeof s->message->sender);
+	s->begun = s->eightbit = false;
+	return "";
+}
+
+static const char *on_rcpt(void *arg, const struct server_rcpt *rcpt)
+{
+	struct session *s = arg;
+	struct message *m = s->message;
+	struct span local = address_local(&rcpt->address);
+
+	/* An old way to make a relay send to a third place, user%there@here: nobody means well by
+	 * it any more. */
+	if (local.p[0] != '"' && memchr(local.p, '%', local.n))
+		return refuse(s, &(struct answer_own) { "550 5.7.1", VERDICT_NEVER, 0 },
+			"no routing by % in an address");
+	assert(m && m->rcpts < MESSAGE_RCPTS);
+	struct message_rcpt *r = &m->rcpt[m->rcpts++];
+	memcpy(r->address, rcpt->address.text, rcpt->address.len + 1);
+	memcpy(r->once, rcpt->once, sizeof r->once);
+	return "";
+}
+
+/* Our fields go first. 0 or -1. */
+static int begin(struct session *s, struct err *e)
+{
+	struct message *m = s->message;
+	struct received r = { .helo = server_helo(s->server),
+		.address = s->address,
+		.hostname = s->l->conf.hostname,
+		.id = m->id,
+		.tls = s->tls,
+		.lmtp = server_is_lmtp(s->server),
+		.extended = true,
+		.authenticated = server_auth_name(s->server)[0],
+		.recipient = m->rcpts == 1 ? m->rcpt[0].address : NULL,
+		.now = clock_wall_ms() };
+	struct buf fields;
+
+	if (s->begun)
+		return 0;
+	s->begun = true;
+	strip_init(&s->strip, &s->l->conf.allow_header, &s->l->conf.header);
+	buf_init(&fields, 1024 * 1024);
+	received_write(&r, &s->l->conf.header, &fields);
+	int result = fields.failed ? err_set(e, EX_TEMPFAIL, "out of memory")
+				   : spool_add(&m->content, fields.data, fields.len, e);
+	buf_done(&fields);
+	return result;
+}
+
+static const char *no_room(struct session *s, const struct err *e)
+{
+	log_line(LOG_ERR, "listen", "%s", e->text);
+	return refuse(s, &(struct answer_own) { "452 4.3.1", VERDICT_ROAD, 60 },
+		"no room for the content");
+}
+
+static bool has_eightbit(struct span in)
+{
+	for (size_t i = 0; i < in.n; i++)
+		if ((unsigned char)in.p[i] > 127)
+			return true;
+	return false;
+}
+
+static const char *on_content(void *arg, struct span in)
+{
+	struct session *s = arg;
+	struct err e = { 0 };
+
+	if (begin(s, &e) < 0 || strip_add(&s->strip, in, &s->message->content, &e) < 0)
+		return no_room(s, &e);
+	if (strip_loops(&s->strip))
+		return refuse(s, &(struct answer_own) { "554 5.4.6", VERDICT_NEVER, 0 },
+			"too many Received fields: the message runs in a circle");
+	s->eightbit = s->eightbit || has_eightbit(in);
+	return NULL;
+}
+
+static void on_message(void *arg, bool lmtp, bool eightbit)
+{
+	struct session *s = arg;
+	struct message *m = s->message;
+	struct err e = { 0 };
+	bool good = begin(s, &e) == 0 && strip_end(&s->strip, &m->content, &e) == 0;
+
+	m->lmtp = lmtp;
+	m->eightbit = eightbit || s->eightbit;
+	m->whole_us = clock_mono_us();
+	atomic_store(&m->owed, m->rcpts);
+	s->messages++;
+	if (replies_owe(s->replies, m) < 0) {
+		s->gone = true; /* and the client will bring it again */
+	} else if (good) {
+		pool_put(s->l->pool, m);
+	} else {
+		const char *answer = no_room(s, &e);
+		for (unsigned i = 0; i < m->rcpts; i++)
+			message_answer(m, i, answer);
+	}
+}
+
+static void on_reset(void *arg)
+{
+	struct session *s = arg;
+
+	message_unref(s->message);
+	s->message = NULL;
+}
+
+static bool verify(void *arg, const char *name, struct span password)
+{
+	return door_knows(arg, name, password);
+}
+
+static const char *on_auth(void *arg, struct span response, char *name, size_t size)
+{
+	struct session *s = arg;
+	struct err e = { 0 };
+
+	switch (sasl_check_plain(response, verify, s->l->door, name, size, &e)) {
+	case SASL_GOOD:
+		log_line(LOG_INFO, "listen", "client=[%s], sasl_method=PLAIN, sasl_username=%s",
+			s->address, name);
+		return "";
+	case SASL_WRONG:
+		log_line(LOG_WARNING, "listen", "warning: [%s]: SASL PLAIN authentication failed",
+			s->address);
+		(void)poll(&(struct pollfd) { s->l->stop.fd, POLLIN, 0 }, 1, WRONG_PASSWORD_MS);
+		return "535 5.7.8 Authentication credentials invalid";
+	case SASL_MALFORMED:
+		return "501 5.5.2 Not a PLAIN response";
+	case SASL_BROKEN:
+		break;
+	}
+	log_line(LOG_ERR, "listen", "%s", e.text);
+	return "454 4.7.0 Temporary authentication failure";
+}
+
+const struct server_ops intake_ops = { on_reply, on_mail, on_rcpt, on_content, on_message, on_reset,
+	on_auth };

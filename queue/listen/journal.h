@@ -1,0 +1,47 @@
+/*
+ * struct journal: exactly once over the hop (XONCE). It knows which tokens SES has answered for
+ * (the database, synchronous=FULL) and which are on their way in this process (the claims). What
+ * all workers want written at a time goes into one transaction, by a thread of its own.
+ */
+#ifndef CENMAIL_JOURNAL_H
+#define CENMAIL_JOURNAL_H
+
+#include "listen/answer.h"
+#include "listen/message.h"
+
+struct journal;
+
+/* Opens, or creates, 0600, with a new random id. Alone: a second process on the same journal is
+ * refused (EX_TEMPFAIL). Starts the thread. 0 or -1. */
+int journal_open(struct journal **ret, const char *path, int64_t keep_ms, struct err *e);
+/* Writes what is asked for, ends the thread, closes. NULL is fine. */
+void journal_close(struct journal *j);
+/* "ID SECONDS", as XONCE offers it. */
+const char *journal_offer(const struct journal *j);
+
+enum journal_says {
+	JOURNAL_SEND,   /* claimed: send, then journal_settle or journal_release */
+	JOURNAL_DOUBT,  /* claimed, and an earlier try was never answered for: the same */
+	JOURNAL_DONE,   /* SES has it: `answer` is its first answer; no claim is left */
+	JOURNAL_TWIN,   /* it is on its way: its answer will be given to this one as well */
+	JOURNAL_BROKEN, /* the database can't be read: e says; no claim is left */
+};
+enum journal_says journal_claim(struct journal *j, struct message *m, unsigned i,
+	char answer[ANSWER_MAX + 1], struct err *e);
+
+struct journal_row { /* a recipient that has a claim */
+	struct message *m;
+	unsigned i;
+	const char *answer; /* for journal_settle */
+	bool sent;          /* the same: SES took it; else it refused it */
+	bool doubt;         /* for journal_sending: it is sent in spite of JOURNAL_DOUBT */
+};
+/* Writes `sending` and syncs. 0, or -1: nothing may be sent. */
+int journal_sending(struct journal *j, const struct journal_row *rows, unsigned n, struct err *e);
+/* Writes the answers and syncs, then lets the claims go, and answers their twins (not the rows'
+ * own recipients). -1: it could not be written, and what was sent is in doubt. */
+int journal_settle(struct journal *j, const struct journal_row *rows, unsigned n, struct err *e);
+/* Lets a claim go with nothing written: it was not sent, or is in doubt. Twins get the answer. */
+void journal_release(struct journal *j, struct message *m, unsigned i, const char *answer);
+
+#endif

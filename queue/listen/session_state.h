@@ -1,0 +1,49 @@
+/*
+ * What session.c (the conversation) and intake.c (what the engine tells) share.
+ */
+#ifndef CENMAIL_SESSION_STATE_H
+#define CENMAIL_SESSION_STATE_H
+
+#include "listen/replies.h"
+#include "listen/session.h"
+#include "listen/strip.h"
+#include "wire/conn.h"
+#include "wire/server.h"
+
+#include <netinet/in.h>
+
+struct session {
+	struct listener *l;
+	struct conn conn;
+	enum listen_tls mode;
+	struct server *server;
+	struct replies *replies;
+	char address[INET6_ADDRSTRLEN];
+	char tls[100];    /* tls_describe; "" in the clear */
+	char client[300]; /* the journal's key */
+
+	char in[16 * 1024];
+	size_t in_len, in_off;
+	struct buf out;
+	short read_wants, write_wants; /* what poll() has to say first */
+	bool ended;                    /* the client sends no more */
+	bool gone;                     /* the connection is of no use, or memory is short */
+
+	/* deadlines, monotonic ms */
+	int64_t began, replied, written, content_since;
+	uint64_t content_from; /* conn.in when the content began */
+
+	/* the transaction */
+	struct message *message; /* NULL between them */
+	struct strip strip;
+	bool begun; /* the fields of ours are written */
+	bool eightbit;
+	char refusal[ANSWER_MAX + 1];
+
+	unsigned messages; /* for the log */
+};
+
+/* The events of the engine; their arg is the session. */
+extern const struct server_ops intake_ops;
+
+#endif

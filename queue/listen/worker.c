@@ -1,0 +1,146 @@
+/*
+ * The worker's thread, and the life of its connection: made when a message needs it, closed before
+ * SES would close it (10 s), made anew from the name each time, as SES's addresses change.
+ */
+#include "listen/worker_state.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <errno.h>
+
+#define IDLE_MS      5000
+#define CONNECT_MS   10000 /* for each address */
+#define OPENING_MS   60000 /* until it is ready */
+#define QUIT_MS      1000
+#define TOTAL_MS     900000 /* for a transaction, and a minute a megabyte */
+#define FOREVER_MS   86400000
+#define THREAD_STACK (512 * 1024) /* the resolver's modules want some */
+
+void worker_hang_up(struct worker *w)
+{
+	link_free(w->link);
+	w->link = NULL;
+	w->used = false;
+}
+
+static void quit(struct worker *w)
+{
+	int64_t now = clock_mono_ms();
+
+	if (!w->link)
+		return;
+	if (client_state(link_client(w->link)) == CLIENT_READY) {
+		client_quit(link_client(w->link), now);
+		link_run(w->link, CLIENT_DEAD, now + QUIT_MS, -1);
+	}
+	worker_hang_up(w);
+}
+
+static struct link *dial(struct worker *w)
+{
+	const struct link_options o = {
+		.client = { .relay = &w->l->upstream,
+			.helo = w->l->conf.hostname,
+			.window = 1,
+			.window_bytes = SIZE_MAX / 2,
+			.total_ms = TOTAL_MS },
+		.tls = w->l->upstream_tls,
+		.connect_ms = CONNECT_MS,
+	};
+	int64_t now = clock_mono_ms();
+	struct link *link = link_new(&o, now);
+
+	if (link)
+		link_run(link, CLIENT_READY, now + OPENING_MS, -1);
+	return link;
+}
+
+struct link *worker_link(struct worker *w, char answer[ANSWER_MAX + 1])
+{
+	static const struct outcome no_memory = { .step = STEP_CONNECT,
+		.lost = true,
+		.reply = { .text = "out of memory" } },
+				    too_slow = { .step = STEP_GREETING,
+					    .lost = true,
+					    .reply = { .text = "timed out" } };
+	int64_t now = clock_mono_ms();
+
+	if (w->link) {
+		/* Whether SES has closed it meanwhile. */
+		link_run(w->link, CLIENT_DEAD, now, -1);
+		if (client_state(link_client(w->link)) == CLIENT_READY)
+			return w->link;
+		worker_hang_up(w);
+	}
+	if (road_is_down(&w->l->road, now, answer))
+		return NULL;
+	w->link = dial(w);
+	const struct outcome *fault = &no_memory;
+	if (w->link) {
+		enum client_state state = client_state(link_client(w->link));
+		if (state == CLIENT_READY) {
+			road_well(&w->l->road);
+			return w->link;
+		}
+		fault = state == CLIENT_DEAD ? client_fault(link_client(w->link)) : &too_slow;
+	}
+	road_failed(&w->l->road, fault, clock_mono_ms(), answer);
+	log_line(LOG_WARNING, "listen", "warning: %s: %s", w->l->upstream.text, answer);
+	worker_hang_up(w);
+	return NULL;
+}
+
+static void *worker_thread(void *arg)
+{
+	struct worker *w = arg;
+	struct pool *pool = w->l->pool;
+
+	for (;;) {
+		int64_t until = w->link ? w->idle_since + IDLE_MS : clock_mono_ms() + FOREVER_MS;
+		struct message *m = pool_take(pool, &w->seat, w->link, until);
+		if (m) {
+			deliver(w, m);
+			pool_give_back(pool, m);
+			w->idle_since = clock_mono_ms();
+		} else {
+			quit(w);
+			if (pool_closed(pool))
+				return NULL;
+		}
+	}
+}
+
+struct worker *worker_start(struct listener *l, struct err *e)
+{
+	struct worker *w = calloc(1, sizeof *w);
+	pthread_attr_t a;
+
+	if (!w) {
+		err_set(e, EX_OSERR, "out of memory");
+		return NULL;
+	}
+	w->l = l;
+	seat_init(&w->seat);
+	pthread_attr_init(&a);
+	pthread_attr_setstacksize(&a, THREAD_STACK);
+	errno = pthread_create(&w->thread, &a, worker_thread, w);
+	pthread_attr_destroy(&a);
+	if (errno == 0)
+		return w;
+	err_sys(e, EX_OSERR, "a thread for a connection to SES");
+	seat_done(&w->seat);
+	free(w);
+	return NULL;
+}
+
+bool worker_join(struct worker *w, int64_t deadline_ms)
+{
+	struct timespec until = { deadline_ms / 1000, deadline_ms % 1000 * 1000000 };
+
+	if (pthread_clockjoin_np(w->thread, NULL, CLOCK_MONOTONIC, &until) != 0)
+		return false;
+	seat_done(&w->seat);
+	free(w);
+	return true;
+}

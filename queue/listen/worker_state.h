@@ -1,0 +1,47 @@
+/*
+ * What worker.c (the thread and its connection), deliver.c (a message's recipients) and attempt.c
+ * (one transaction with SES) share.
+ */
+#ifndef CENMAIL_WORKER_STATE_H
+#define CENMAIL_WORKER_STATE_H
+
+#include "listen/worker.h"
+#include "wire/link.h"
+
+/* Those recipients of a message for whom SES has to be asked, and how that went. */
+struct attempt {
+	struct message *m;
+	unsigned n;
+	unsigned which[MESSAGE_RCPTS]; /* indices into m->rcpt */
+	bool doubt[MESSAGE_RCPTS];     /* in doubt, and not yet counted as such */
+	struct client_rcpt rcpt[MESSAGE_RCPTS];
+	struct transaction t;
+	bool opened; /* the gate was opened, or there was none: SES may have it */
+	bool failed; /* the gate stayed shut for a reason of ours: `answer` */
+	char answer[ANSWER_MAX + 1];
+};
+
+struct worker {
+	struct listener *l;
+	pthread_t thread;
+	struct seat seat;
+	struct link *link; /* NULL: not connected */
+	bool used;         /* the connection has carried a transaction */
+	int64_t idle_since;
+	struct attempt attempt; /* one at a time; too big for a stack */
+};
+
+/* --- worker.c --- */
+/* The connection to SES, ready. NULL: `answer` says why not. */
+struct link *worker_link(struct worker *w, char answer[ANSWER_MAX + 1]);
+void worker_hang_up(struct worker *w);
+
+/* --- deliver.c: answers all of a message's recipients, now or by a twin's answer --- */
+void deliver(struct worker *w, struct message *m);
+
+/* --- attempt.c: one transaction; the outcomes are in a->rcpt --- */
+void attempt_run(struct worker *w, struct link *link, struct attempt *a);
+/* The connection was lost before SES can have had the message. */
+bool attempt_is_void(const struct attempt *a);
+
+#endif
