@@ -48,8 +48,7 @@ MAINS := sendmail/main.c queue/flush/main.c queue/listen/main.c
 SRCS  := $(filter-out $(MAINS),$(wildcard sendmail/*.c queue/*/*.c))
 OBJS  := $(SRCS:%.c=$(BUILD)/obj/%.o)
 LIB   := $(BUILD)/libcenmail.a
-BINS  := $(BUILD)/sendmail $(BUILD)/cenmail-flush \
-	$(if $(wildcard queue/listen/main.c),$(BUILD)/cenmail-listen)
+BINS  := $(BUILD)/sendmail $(BUILD)/cenmail-flush $(BUILD)/cenmail-listen
 UNITS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
 TOOLS := $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(wildcard tests/tools/*.c))
 
