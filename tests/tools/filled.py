@@ -12,8 +12,7 @@ class Filled:
     def __init__(self, directory, count):
         self.queue = parts.Queue(directory)
         self.ids = [f"<p{i}@corpus.example.com>" for i in range(count)]
-        messages = [type("M", (), {"given": corpus.plain(i)}) for i in range(count)]
-        corpus.submit_all(self.queue, messages)
+        corpus.submit_all(self.queue, [corpus.Plain(i) for i in range(count)])
         assert self.queue.states() == {"queued": count}
 
     def pour(self, queue):
