@@ -9,6 +9,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "tools"))
 
+import filled  # noqa: E402
 import harness  # noqa: E402
 import parts  # noqa: E402
 
@@ -149,3 +150,9 @@ def road(queue, listener, ses, long_link):
         return types.SimpleNamespace(queue=queue, listener=near, ses=far, link=between)
 
     return join
+
+
+@pytest.fixture(scope="session")
+def thousand(tmp_path_factory):
+    """1,000 messages of 2 KB: thousand.pour(queue) gives a queue its own copy of them."""
+    return filled.Filled(tmp_path_factory.mktemp("thousand") / "queue", 1000)
