@@ -152,7 +152,7 @@ static void set_doubt(struct settling *s, struct store_settlement *row, const st
 			      (v->class == VERDICT_SENT || v->class == VERDICT_NEVER ||
 				      v->class == VERDICT_LATER);
 
-	if (answered) {
+	if (answered && !v->maybe_sent) {
 		row->doubt_journal = "";
 		row->doubt_until = 0;
 	} else if (v->maybe_sent && peer->xonce) {
@@ -183,6 +183,9 @@ static void settle_rcpt(
 			.recipient = h->address,
 		},
 		&v);
+	/* It lost SES's answer, as we might have lost its own. */
+	if (peer->xonce && span_starts_nocase(span_of(o->reply.text), "cenmail: in doubt"))
+		v.maybe_sent = true;
 	/* The listener that answers class=road says that it is not this message's fault. */
 	if (peer->xonce && o->reply.code != 0)
 		v.own_mail = false;

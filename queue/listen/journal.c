@@ -124,17 +124,22 @@ static void *writer_thread(void *arg)
 	return NULL;
 }
 
+static void append(struct journal *j, struct job *job)
+{
+	if (j->last)
+		j->last->next = job;
+	else
+		j->first = job;
+	j->last = job;
+}
+
 static int ask(
 	struct journal *j, const struct journal_row *rows, unsigned n, bool settle, struct err *e)
 {
 	struct job job = { .rows = rows, .n = n, .settle = settle };
 
 	pthread_mutex_lock(&j->lock);
-	if (j->last)
-		j->last->next = &job;
-	else
-		j->first = &job;
-	j->last = &job;
+	append(j, &job);
 	pthread_cond_signal(&j->work);
 	while (!job.done)
 		pthread_cond_wait(&j->done, &j->lock);

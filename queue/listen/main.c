@@ -205,16 +205,19 @@ static int run(struct listener *l, struct accepting *a, int signal_fd, struct er
 
 static int start(struct listener *l, struct accepting *a, struct err *e)
 {
-	if (give_up_root(l, e) < 0 || sasl_start(true, true, e) < 0 ||
-		journal_open(&l->journal, l->conf.journal, l->conf.keep_journal, e) < 0)
-		return -1;
-	l->pool = pool_new(FLYING_MESSAGES, FLYING_OCTETS);
-	if (!l->pool)
-		return err_set(e, EX_OSERR, "out of memory");
-	int signal_fd = catch_signals(e);
+	int signal_fd = catch_signals(e); /* before there are threads: all inherit it */
+
 	if (signal_fd < 0)
 		return -1;
-	int r = run(l, a, signal_fd, e);
+	int r = give_up_root(l, e);
+	if (r == 0)
+		r = sasl_start(true, true, e);
+	if (r == 0)
+		r = journal_open(&l->journal, l->conf.journal, l->conf.keep_journal, e);
+	if (r == 0) {
+		l->pool = pool_new(FLYING_MESSAGES, FLYING_OCTETS);
+		r = l->pool ? run(l, a, signal_fd, e) : err_set(e, EX_OSERR, "out of memory");
+	}
 	close(signal_fd);
 	return r;
 }
