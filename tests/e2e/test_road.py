@@ -48,7 +48,7 @@ def test_the_corpus_is_what_it_should_be():
 def test_one_message(road):
     way = road(keep_sent="1d")
     message = corpus.Message(1, 2000)
-    way.queue.submit(message.given)
+    corpus.submit_all(way.queue, [message])
     row, = way.queue.mailq
     assert (row["sender"], row["recipient"], row["state"]) == \
         (message.sender, message.recipient, "queued")
