@@ -162,7 +162,7 @@ demo_sender() {
 	END
 	CENMAIL_CONF="$dir/cenmail.conf"
 	export CENMAIL_CONF
-	build/cenmail-flush --init 2>"$dir/init.log" || die "$(cat "$dir/init.log")"
+	build/cenmail-flush --init >"$dir/init.log" 2>&1 || die "$(cat "$dir/init.log")"
 }
 
 demo() {

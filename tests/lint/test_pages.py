@@ -80,20 +80,19 @@ def test_examples_are_accepted_once_filled_in(name, program, tmp_path):
 # --- options ---
 
 def options_of_page(text):
-    """Every flag that has an entry, or stands in a list of those that are accepted or refused."""
+    """Every option that has an entry of its own, or stands in a list of others (".Fl A ,")."""
     flags = set()
-    for word in re.findall(r"^\.(?:It )?Fl (-?\w[\w-]*) ?(?=[\n.,]|[A-Z])", text, re.M):
-        flags.add("-" + word)
-    flags |= {"-" + f for f in re.findall(r"^\.Fl (\w)(?: ,| \.)?$", text, re.M)}
-    return {f for f in flags if f.startswith("--") or len(f) == 2}
+    for entry in re.findall(r"^\.It (Fl .*)$", text, re.M):
+        flags |= {"-" + f for f in re.findall(r"\bFl (-?[A-Za-z][\w-]*)", entry)}
+    return flags | {"-" + f for f in re.findall(r"^\.Fl (\w) [,.]$", text, re.M)}
 
 
 def options_of_program(program):
     helped = run(tree.BUILD / program, "--help")
     assert helped.returncode == 0, helped.stderr
-    found = re.findall(r"^\s+(--[\w-]+|-\w)", helped.stdout, re.M)
-    both = re.findall(r"^\s+-\w[^-\n]{0,3}(--[\w-]+)", helped.stdout, re.M)
-    return set(found) | set(both) | {"--help", "--version"}
+    lines = re.findall(r"^\s+(-.*?)(?:  |$)", helped.stdout, re.M)  # up to the explanation
+    return {f for line in lines for f in re.findall(r"(?<![\w-])(--[a-z][\w-]*|-\w)", line)} | {
+        "--help", "--version"}
 
 
 @pytest.mark.parametrize("program", tree.PROGRAMS)
