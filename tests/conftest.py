@@ -139,7 +139,7 @@ def listener(tmp_path, certs, programs):
 
 @pytest.fixture
 def road(queue, listener, ses, long_link):
-    """road(ses={…}, link={…}, listener={…}): sendmail, flusher, [long link], listener, SES."""
+    """road(ses_options={…}, link={…}, listener_options={…}, **cenmail_conf): all of it, joined."""
 
     def join(ses_options=None, link=None, listener_options=None, **settings):
         far = ses(**(ses_options or {}))

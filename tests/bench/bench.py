@@ -141,7 +141,7 @@ def bench_sendmail(directory, runs):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="one run of each, to see that it works")
+    parser.add_argument("--quick", action="store_true", help="one run of each, for a look")
     parser.add_argument("what", nargs="*", choices=["road", "sendmail"])
     given = parser.parse_args()
     runs = 1 if given.quick else 5

@@ -234,7 +234,8 @@ def test_a_wrong_configuration_of_tokyo(listener, line, words):
     for more in ([], ["--check-config"]):
         done = run(one.argv() + more)
         assert done.returncode == EX_CONFIG, done.stderr
-        assert f"{one.conf}:{at}:" in done.stderr.decode() and re.search(words, done.stderr.decode())
+        said = done.stderr.decode()
+        assert f"{one.conf}:{at}:" in said and re.search(words, said)
 
 
 def test_a_good_configuration_is_said_to_be_good(queue, listener):

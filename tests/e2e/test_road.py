@@ -185,7 +185,7 @@ def test_an_unverified_sender_is_held_and_others_flow(road):
     assert "not verified" in row["last_reply"] and "me@unknown.example" in row["last_reply"]
 
 
-def test_throttling_loses_nothing(road):
+def test_throttling_loses_nothing(road, wait_for):
     way = road(ses_options={"rate": 20})
     messages = [corpus.Message(i, 1000) for i in range(40)]
     corpus.submit_all(way.queue, messages)
@@ -194,7 +194,6 @@ def test_throttling_loses_nothing(road):
         way.queue.flush()
         return way.queue.states() == {"sent": 40}
 
-    from harness import wait_for
     wait_for(all_sent, 60, "every message being sent")
     check_arrived(way.ses, messages)
 
@@ -205,7 +204,6 @@ def test_ses_idle_limit_is_no_trouble(road, wait_for):
     for i in range(3):
         way.queue.submit(corpus.Message(i, 1000).given)
         way.queue.flush()
-        wait_for(lambda: True)
         assert len(way.ses.messages) == i + 1
         idle_over(way.ses, wait_for)
     assert way.queue.states() == {"sent": 3}
