@@ -85,7 +85,7 @@ $(BUILD)/unit/%: tests/unit/%.c $(LIB) Makefile
 	$(CC) $(CPPFLAGS_OWN) $(CFLAGS_ALL) -MMD -MP -MF $@.d $(LDFLAGS_ALL) -o $@ $< $(LIB) \
 		-lcmocka $(LIBS_LISTEN)
 # Test tools stand alone: they share no code with what they test.
-$(BUILD)/tools/%: tests/tools/%.c Makefile
+$(BUILD)/tools/%: tests/tools/%.c $(wildcard tests/tools/*/*.h) Makefile
 	@mkdir -p $(@D)
 	$(CC) -D_GNU_SOURCE -std=gnu17 $(OPT) $(WARN) $(HARDEN) -MMD -MP -MF $@.d $(LDFLAGS_ALL) \
 		-o $@ $< -lssl -lcrypto -lpthread

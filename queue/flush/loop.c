@@ -123,16 +123,17 @@ static int serve(struct wheel *w, int64_t now, struct err *e)
 	for (unsigned i = 0; i < f->routes; i++) {
 		struct route *r = &f->route[i];
 
-		if (!f->closing)
+		if (!f->closing) {
 			route_tend(f, r, now);
-		if (send_fill(f, r, now, e) < 0)
-			return -1;
+			if (send_fill(f, r, now, e) < 0)
+				return -1;
+		}
 		for (unsigned k = 0; k < r->ways; k++) {
 			struct way *way = &r->way[k];
 
 			if (!way->link)
 				continue;
-			if (!r->first)
+			if (f->closing || !r->first)
 				rest(f, way, now);
 			link_step(way->link, 0, now); /* what was just given goes out */
 		}

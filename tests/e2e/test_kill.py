@@ -159,7 +159,6 @@ def test_a_graceful_stop_cuts_no_transaction(road, thousand, wait_for):
     assert in_doubt(way.listener) == 0
 
 
-@pytest.mark.xfail(strict=True, reason="it goes on sending what it had taken in hand")
 def test_the_flusher_stops_at_sigterm(road, thousand):
     """It takes nothing new, settles what is in flight, and goes."""
     way = road(ses_options={"latency": 20}, linger="60s")
