@@ -7,6 +7,8 @@
 #include "base/number.h"
 #include "base/random.h"
 
+#include <sys/stat.h>
+
 static const char schema[] =
 #include "queue/listen/journal.sql.h"
 	;
@@ -53,7 +55,6 @@ static int create_schema(struct db *d, struct err *e)
 	return 0;
 }
 
-/* An empty file becomes a journal, a journal stays one, anything else is left alone. */
 static int check(struct db *d, const char *path, bool create, struct err *e)
 {
 	int64_t application, version, objects;
@@ -85,8 +86,12 @@ static int on_wal(void *arg, sqlite3 *handle, const char *name, int pages)
 
 int journal_db_open(struct journal_db *j, const char *path, bool create, struct err *e)
 {
+	struct stat st;
+	/* A file that holds something is opened as it is: a foreign one must not be changed. */
+	bool fresh = create && (stat(path, &st) < 0 || st.st_size == 0);
+
 	*j = (struct journal_db) { .wal_pages = 0 };
-	if (db_open(&j->db, path, create, e) < 0)
+	if (db_open(&j->db, path, fresh, e) < 0)
 		return -1;
 	if (check(&j->db, path, create, e) < 0 || db_prepare(&j->db, sql, STATEMENTS, e) < 0) {
 		db_close(&j->db);
