@@ -8,12 +8,14 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <poll.h>
 
 #define IDLE_MS      5000
 #define CONNECT_MS   10000 /* for each address */
 #define OPENING_MS   60000 /* until it is ready */
 #define QUIT_MS      1000
 #define TOTAL_MS     900000 /* for a transaction, and a minute a megabyte */
+#define LOOK_MS      5      /* how often to look whether it has ended */
 #define FOREVER_MS   86400000
 #define THREAD_STACK (512 * 1024) /* the resolver's modules want some */
 
@@ -106,9 +108,11 @@ static void *worker_thread(void *arg)
 		} else {
 			quit(w);
 			if (pool_closed(pool))
-				return NULL;
+				break;
 		}
 	}
+	atomic_store(&w->ended, true);
+	return NULL;
 }
 
 struct worker *worker_start(struct listener *l, struct err *e)
@@ -136,10 +140,12 @@ struct worker *worker_start(struct listener *l, struct err *e)
 
 bool worker_join(struct worker *w, int64_t deadline_ms)
 {
-	struct timespec until = { deadline_ms / 1000, deadline_ms % 1000 * 1000000 };
-
-	if (pthread_clockjoin_np(w->thread, NULL, CLOCK_MONOTONIC, &until) != 0)
-		return false;
+	while (!atomic_load(&w->ended)) {
+		if (clock_mono_ms() >= deadline_ms)
+			return false;
+		(void)poll(NULL, 0, LOOK_MS);
+	}
+	pthread_join(w->thread, NULL);
 	seat_done(&w->seat);
 	free(w);
 	return true;

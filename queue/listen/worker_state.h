@@ -24,6 +24,7 @@ struct attempt {
 struct worker {
 	struct listener *l;
 	pthread_t thread;
+	atomic_bool ended; /* the thread does nothing more */
 	struct seat seat;
 	struct link *link; /* NULL: not connected */
 	bool used;         /* the connection has carried a transaction */

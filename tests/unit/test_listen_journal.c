@@ -1,0 +1,276 @@
+/*
+ * The journal: what it says of a token in each of its states, twins, what a restart remembers,
+ * pruning, and many threads at once.
+ */
+#include "listen_fixture.h"
+
+#include "base/clock.h"
+#include "listen/journal_db.h"
+
+#include <pthread.h>
+#include <unistd.h>
+
+#define KEEP_MS ((int64_t)30 * 86400000)
+
+struct world {
+	char dir[64], path[96];
+	struct journal *journal;
+	struct replies *replies;
+};
+
+static void open_it(struct world *w)
+{
+	struct err e = { 0 };
+
+	if (journal_open(&w->journal, w->path, KEEP_MS, &e) < 0)
+		fail_msg("%s", e.text);
+}
+
+static int setup(void **state)
+{
+	struct world *w = calloc(1, sizeof *w);
+
+	snprintf(w->dir, sizeof w->dir, "/tmp/cenmail-journal.XXXXXX");
+	assert_non_null(mkdtemp(w->dir));
+	snprintf(w->path, sizeof w->path, "%s/journal.db", w->dir);
+	open_it(w);
+	w->replies = replies_new();
+	*state = w;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	static const char *const ends[] = { "", "-wal", "-shm", ".lock" };
+	struct world *w = *state;
+
+	journal_close(w->journal);
+	replies_abandon(w->replies);
+	replies_unref(w->replies);
+	for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+		char path[128];
+		snprintf(path, sizeof path, "%s%s", w->path, ends[i]);
+		(void)unlink(path);
+	}
+	assert_int_equal(rmdir(w->dir), 0);
+	free(w);
+	return 0;
+}
+
+static enum journal_says claim(struct world *w, struct message *m, char answer[ANSWER_MAX + 1])
+{
+	struct err e = { 0 };
+
+	return journal_claim(w->journal, m, 0, answer, &e);
+}
+
+static void give_to_ses(struct world *w, struct message *m, bool doubt)
+{
+	struct journal_row row = { .m = m, .doubt = doubt };
+
+	assert_int_equal(journal_sending(w->journal, &row, 1, NULL), 0);
+}
+
+static void settle(struct world *w, struct message *m, const char *answer)
+{
+	struct journal_row row = { .m = m, .answer = answer, .sent = answer[0] == '2' };
+
+	assert_int_equal(journal_settle(w->journal, &row, 1, NULL), 0);
+}
+
+/* One token's whole life in one process, and what is said of it at each point. */
+static void test_states(void **state)
+{
+	struct world *w = *state;
+	char answer[ANSWER_MAX + 1];
+	struct message *m = fixture_message(w->replies, "a", "1", true);
+
+	assert_int_equal(claim(w, m, answer), JOURNAL_SEND); /* nothing is known */
+	journal_release(w->journal, m, 0, "451 4.4.1 x");
+	assert_int_equal(claim(w, m, answer), JOURNAL_SEND); /* nothing was sent */
+	give_to_ses(w, m, false);
+	settle(w, m, "554 5.0.0 no");
+	assert_int_equal(claim(w, m, answer), JOURNAL_SEND); /* refused: may come again */
+	give_to_ses(w, m, false);
+	journal_release(w->journal, m, 0, "451 4.4.2 lost");
+	assert_int_equal(claim(w, m, answer), JOURNAL_DOUBT); /* no answer came */
+	give_to_ses(w, m, true);
+	settle(w, m, "250 2.0.0 Ok 17 wait=0.001 ses=0.002");
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(claim(w, m, answer), JOURNAL_DONE);
+		assert_string_equal(answer, "250 2.0.0 Ok 17 wait=0.001 ses=0.002");
+	}
+	message_unref(m);
+	/* the same token of another client is another token */
+	m = fixture_message(w->replies, "b", "1", true);
+	assert_int_equal(claim(w, m, answer), JOURNAL_SEND);
+	journal_release(w->journal, m, 0, "451 4.4.1 x");
+	message_unref(m);
+}
+
+static int64_t doubts(struct world *w)
+{
+	struct journal_db db;
+	struct err e = { 0 };
+	int64_t n = -1;
+
+	assert_int_equal(journal_db_open(&db, w->path, false, &e), 0);
+	assert_int_equal(db_pragma(&db.db, "SELECT total(doubts) FROM once", &n, &e), 0);
+	journal_db_close(&db);
+	return n;
+}
+
+/* A process that dies between the dot and the answer. */
+static void test_restart(void **state)
+{
+	struct world *w = *state;
+	char answer[ANSWER_MAX + 1], offer[100];
+	struct message *m = fixture_message(w->replies, "a", "1", true);
+	struct message *done = fixture_message(w->replies, "a", "2", true);
+
+	assert_int_equal(claim(w, m, answer), JOURNAL_SEND);
+	assert_int_equal(claim(w, done, answer), JOURNAL_SEND);
+	give_to_ses(w, m, false);
+	give_to_ses(w, done, false);
+	settle(w, done, "250 2.0.0 Ok 2");
+	journal_release(w->journal, m, 0, "-"); /* a process that dies does not get so far */
+	snprintf(offer, sizeof offer, "%s", journal_offer(w->journal));
+	journal_close(w->journal);
+	open_it(w);
+	assert_string_equal(journal_offer(w->journal), offer);
+	assert_non_null(strstr(offer, " 2592000"));
+	assert_int_equal(claim(w, done, answer), JOURNAL_DONE);
+	assert_string_equal(answer, "250 2.0.0 Ok 2");
+	assert_int_equal(doubts(w), 0);
+	assert_int_equal(claim(w, m, answer), JOURNAL_DOUBT);
+	give_to_ses(w, m, true);
+	settle(w, m, "250 2.0.0 Ok 1");
+	assert_int_equal(doubts(w), 1);
+	message_unref(m);
+	message_unref(done);
+}
+
+static void test_twins(void **state)
+{
+	struct world *w = *state;
+	char answer[ANSWER_MAX + 1];
+	struct buf said;
+	struct message *first = fixture_message(w->replies, "a", "1", true);
+	struct message *twin = fixture_message(w->replies, "a", "1", true);
+	struct message *other = fixture_message(w->replies, "b", "1", true);
+
+	buf_init(&said, 4096);
+	assert_int_equal(claim(w, first, answer), JOURNAL_SEND);
+	assert_int_equal(claim(w, twin, answer), JOURNAL_TWIN);
+	assert_int_equal(claim(w, other, answer), JOURNAL_SEND);
+	assert_int_equal(replies_owe(w->replies, twin), 0);
+	replies_take(w->replies, &said);
+	assert_int_equal(said.len, 0);
+	give_to_ses(w, first, false);
+	settle(w, first, "250 2.0.0 Ok 1");
+	replies_take(w->replies, &said);
+	assert_string_equal(buf_str(&said), "250 2.0.0 Ok 1\r\n");
+	journal_release(w->journal, other, 0, "-");
+	buf_done(&said);
+	message_unref(first);
+	message_unref(twin);
+	message_unref(other);
+}
+
+static void test_pruned(void **state)
+{
+	struct world *w = *state;
+	char answer[ANSWER_MAX + 1];
+	struct journal_db db;
+	struct err e = { 0 };
+	bool more = true;
+	struct message *m = fixture_message(w->replies, "a", "1", true);
+
+	assert_int_equal(claim(w, m, answer), JOURNAL_SEND);
+	give_to_ses(w, m, false);
+	settle(w, m, "250 2.0.0 Ok 1");
+	assert_int_equal(journal_db_open(&db, w->path, false, &e), 0);
+	assert_int_equal(journal_db_prune(&db, clock_wall_ms() - 60000, &more, &e), 0);
+	assert_int_equal(claim(w, m, answer), JOURNAL_DONE);
+	assert_int_equal(journal_db_prune(&db, clock_wall_ms() + 60000, &more, &e), 0);
+	assert_false(more);
+	journal_db_close(&db);
+	assert_int_equal(claim(w, m, answer), JOURNAL_SEND);
+	journal_release(w->journal, m, 0, "-");
+	message_unref(m);
+}
+
+/* Writes fail when the rules of the schema are broken: nothing may be sent then. */
+static void test_a_write_that_fails(void **state)
+{
+	struct world *w = *state;
+	char answer[ANSWER_MAX + 1];
+	struct err e = { 0 };
+	struct message *m = fixture_message(w->replies, "a", "1", true);
+	struct journal_row row = { .m = m };
+
+	assert_int_equal(claim(w, m, answer), JOURNAL_SEND);
+	m->rcpt[0].once[31] = '\0';
+	assert_int_equal(journal_sending(w->journal, &row, 1, &e), -1);
+	assert_true(e.text[0] != '\0');
+	m->rcpt[0].once[31] = '1';
+	assert_int_equal(journal_sending(w->journal, &row, 1, &e), 0); /* and the next one works */
+	settle(w, m, "250 2.0.0 Ok 1");
+	message_unref(m);
+}
+
+#define THREADS 8
+#define ROUNDS  40
+
+static atomic_uint sent;
+
+/* All threads bring the same tokens: each is sent by one of them. */
+static void *bring(void *arg)
+{
+	struct world *w = arg;
+
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		char answer[ANSWER_MAX + 1];
+		struct message *m = fixture_message(w->replies, "a", "0", true);
+		snprintf(m->rcpt[0].once, sizeof m->rcpt[0].once, "%032x", i * 2654435761u);
+		enum journal_says says = claim(w, m, answer);
+		if (says == JOURNAL_SEND) {
+			give_to_ses(w, m, false);
+			atomic_fetch_add(&sent, 1);
+			settle(w, m, "250 2.0.0 Ok");
+		} else {
+			assert_true(says == JOURNAL_DONE || says == JOURNAL_TWIN);
+		}
+		message_unref(m);
+	}
+	return NULL;
+}
+
+static void test_threads(void **state)
+{
+	struct world *w = *state;
+	pthread_t t[THREADS];
+
+	atomic_store(&sent, 0);
+	for (unsigned i = 0; i < THREADS; i++)
+		assert_int_equal(pthread_create(&t[i], NULL, bring, w), 0);
+	for (unsigned i = 0; i < THREADS; i++)
+		pthread_join(t[i], NULL);
+	assert_int_equal(atomic_load(&sent), ROUNDS);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_states),
+		TEST(test_restart),
+		TEST(test_twins),
+		TEST(test_pruned),
+		TEST(test_a_write_that_fails),
+		TEST(test_threads),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
