@@ -4,10 +4,10 @@
  */
 #include "sendmail/privilege.h"
 
-#include <assert.h>
+#include "base/become.h"
+
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/auxv.h>
@@ -97,21 +97,6 @@ static void reset_limits(void)
 #ifdef SYS_ioprio_set
 	syscall(SYS_ioprio_set, 1, 0, 0);
 #endif
-}
-
-/* For good: real, effective and saved ids, and no group but the one. Needs root. */
-static int become(uid_t uid, gid_t gid, struct err *e)
-{
-	uid_t r, f, s;
-
-	assert(uid != 0);
-	if (setgroups(0, NULL) != 0 || setresgid(gid, gid, gid) != 0 ||
-		setresuid(uid, uid, uid) != 0)
-		return err_sys(
-			e, EX_OSERR, "can't become the queue's owner (uid %u)", (unsigned)uid);
-	if (getresuid(&r, &f, &s) != 0 || r != uid || f != uid || s != uid || setuid(0) == 0)
-		return err_set(e, EX_OSERR, "uid %u was not taken for good", (unsigned)uid);
-	return 0;
 }
 
 static int become_spool_owner(struct err *e)

@@ -3,10 +3,25 @@
  */
 #include "base/become.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <grp.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+int become(uid_t uid, gid_t gid, struct err *e)
+{
+	uid_t r, f, s;
+
+	assert(uid != 0);
+	if (setgroups(0, NULL) != 0 || setresgid(gid, gid, gid) != 0 ||
+		setresuid(uid, uid, uid) != 0)
+		return err_sys(
+			e, EX_OSERR, "can't become uid %u", (unsigned)uid);
+	if (getresuid(&r, &f, &s) != 0 || r != uid || f != uid || s != uid || setuid(0) == 0)
+		return err_set(e, EX_OSERR, "uid %u was not taken for good", (unsigned)uid);
+	return 0;
+}
 
 int become_owner_of(const char *dir, struct err *e)
 {
@@ -22,11 +37,5 @@ int become_owner_of(const char *dir, struct err *e)
 		return err_set(e, EX_CONFIG, "%s: is not a directory", dir);
 	if (st.st_uid == 0)
 		return 0;
-	if (setgroups(0, NULL) != 0 || setresgid(st.st_gid, st.st_gid, st.st_gid) != 0 ||
-		setresuid(st.st_uid, st.st_uid, st.st_uid) != 0)
-		return err_sys(
-			e, EX_OSERR, "becoming the owner of %s (uid %u)", dir, (unsigned)st.st_uid);
-	if (setuid(0) == 0)
-		return err_set(e, EX_OSERR, "root could not be given up");
-	return 0;
+	return become(st.st_uid, st.st_gid, e);
 }

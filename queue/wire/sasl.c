@@ -5,7 +5,7 @@
  */
 #include "wire/sasl.h"
 
-#include "base/digest.h"
+#include "base/base64.h"
 
 #include <assert.h>
 #include <pthread.h>
@@ -204,7 +204,7 @@ static int give(struct sasl_login *s, int r, struct span response, struct buf *o
 			e, EX_NOPERM, "AUTH %s: %s", s->mechanism, sasl_errstring(r, NULL, NULL));
 	if (response.n > CHALLENGE_MAX)
 		return err_set(e, EX_SOFTWARE, "AUTH %s: response too long", s->mechanism);
-	digest_base64(response, out);
+	base64_encode(response, out);
 	return out->failed ? err_set(e, EX_SOFTWARE, "AUTH %s: no room", s->mechanism) : 0;
 }
 
@@ -229,7 +229,7 @@ int sasl_login_step(struct sasl_login *s, struct span challenge, struct buf *out
 	int r = -1;
 
 	buf_init(&in, CHALLENGE_MAX);
-	if (digest_unbase64(challenge, &in) < 0) {
+	if (base64_decode(challenge, &in) < 0) {
 		err_set(e, EX_PROTOCOL, "AUTH %s: the challenge is not base64", s->mechanism);
 		goto out;
 	}

@@ -1,43 +1,11 @@
 /*
- * AUTH PLAIN (RFC 4954, 4616). The base64 is undone here, strictly and without OpenSSL, as
- * `sendmail -bs` shares these files; whether the name and the password are good is the owner's.
+ * AUTH PLAIN (RFC 4954, 4616). Whether the name and the password are good is the owner's to say:
+ * `sendmail -bs` shares these files and links no SASL.
  */
 #include "wire/server_state.h"
 
+#include "base/base64.h"
 #include "base/log.h"
-
-static int digit(char c)
-{
-	static const char digits[] =
-		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	const char *p = c ? strchr(digits, c) : NULL;
-
-	return p ? (int)(p - digits) : -1;
-}
-
-/* Appends to a secret buf. Padding at the end only, no other octet, no stray bits. 0 or -1. */
-static int unbase64(struct span in, struct buf *out)
-{
-	size_t pad = 0;
-
-	if (in.n % 4 != 0)
-		return -1;
-	while (pad < 2 && pad < in.n && in.p[in.n - 1 - pad] == '=')
-		pad++;
-	unsigned long bits = 0;
-	for (size_t i = 0; i < in.n - pad; i++) {
-		int d = digit(in.p[i]);
-		if (d < 0)
-			return -1;
-		bits = (bits << 6 | (unsigned)d) & 0xffffff;
-		unsigned have = (unsigned)(i % 4); /* whole octets once this digit is in: 1 to 3 */
-		if (have > 0)
-			buf_add_char(out, (char)(bits >> (6 - 2 * have) & 0xff));
-	}
-	if ((pad == 1 && (bits & 3)) || (pad == 2 && (bits & 15)))
-		return -1;
-	return out->failed ? -1 : 0;
-}
 
 static void refuse_login(struct server *s, const char *line)
 {
@@ -53,7 +21,7 @@ static void check(struct server *s, struct span base64)
 	char name[sizeof s->name] = "";
 
 	buf_init_secret(&response, SERVER_AUTH_MAX);
-	if (unbase64(base64, &response) < 0) {
+	if (base64_decode(base64, &response) < 0) {
 		refuse_login(s, "501 5.5.2 Not base64");
 	} else {
 		const char *refusal =
