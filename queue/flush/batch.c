@@ -98,6 +98,21 @@ static struct batch *batch_for(struct route *r, const struct store_due *d)
 	return b;
 }
 
+/* Whether it takes more in hand. A road that is down needs no more than the messages whose turn it
+ * would be. */
+static bool takes_more(const struct route *r)
+{
+	return r->waiting < (r->resume_at != 0 ? FLUSH_BATCH_MAX : FLUSH_TAKE_MAX);
+}
+
+static bool any_takes_more(const struct flusher *f)
+{
+	for (unsigned i = 0; i < f->routes; i++)
+		if (takes_more(&f->route[i]))
+			return true;
+	return false;
+}
+
 static bool take_one(void *arg, const struct store_due *d)
 {
 	struct taking *t = arg;
@@ -107,9 +122,9 @@ static bool take_one(void *arg, const struct store_due *d)
 
 	if (idset_has(&f->in_hand, d->recipient))
 		return true;
-	/* A road that is down needs no more than the messages whose turn it would be. */
-	if (r->waiting >= FLUSH_TAKE_MAX || (r->resume_at != 0 && r->waiting >= FLUSH_BATCH_MAX))
-		return true;
+	/* Once no road wants more, the rest of a long queue is not gone through. */
+	if (!takes_more(r))
+		return any_takes_more(f);
 	b = batch_for(r, d);
 	if (!b || hand_init(&b->hand[b->hands], d) < 0 || !idset_add(&f->in_hand, d->recipient)) {
 		t->no_memory = true;

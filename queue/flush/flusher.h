@@ -62,9 +62,10 @@ struct relay_end { /* one next hop of a route */
 
 struct way { /* one of a route's connections */
 	struct link *link;
-	int64_t idle_since; /* monotonic ms; 0: not idle */
-	bool used;          /* it has been ready */
-	bool charged;       /* its set-up has been counted in a message's delay */
+	const struct relay_end *end; /* what it leads to */
+	int64_t idle_since;          /* monotonic ms; 0: not idle */
+	bool used;                   /* it has been ready */
+	bool charged;                /* its set-up has been counted in a message's delay */
 };
 
 struct route {
@@ -129,11 +130,12 @@ int settle_open(struct flusher *f, struct err *e);
 void settle_close(struct flusher *f);
 /* Takes back what the connection has done with, and passes the verdicts. */
 void settle_collect(struct flusher *f, struct route *r, struct way *w, int64_t now);
-/* A fault of the road, noted on the messages whose turn it was; they stay due. */
-void settle_road(struct flusher *f, struct route *r, const struct outcome *fault);
-/* One verdict for a batch that never was on the wire: held for its damage, say. Drops it. */
-void settle_unsent(struct flusher *f, struct batch *b, enum verdict_class class, const char *why);
-/* Has to wait for the journal that may know it. Drops the batch. */
+/* A fault of the road to `relay`, noted on the messages whose turn it was; they stay due. */
+void settle_road(
+	struct flusher *f, struct route *r, const char *relay, const struct outcome *fault);
+/* What is stored can't be trusted: held, with the reason. Takes the batch. */
+void settle_damaged(struct flusher *f, struct batch *b, const char *why);
+/* Has to wait for the journal that may know it. Takes the batch. */
 void settle_postpone(struct flusher *f, struct batch *b, int64_t until);
 /* Writes back when there is enough, when it is old enough, or when `now` asks. 0 or -1. */
 int settle_write(struct flusher *f, bool now, struct err *e);

@@ -263,7 +263,6 @@ static int run(struct wheel *w, struct err *e)
 
 		if (!f->closing && now >= w->closes_at) {
 			f->closing = true;
-			f->look = false;
 			w->ends_at = now + FLUSH_LAST_MS;
 		}
 		if (now >= w->ends_at)

@@ -57,7 +57,7 @@ void report_init(struct report *p, int64_t submitted, const struct batch *b,
 	int64_t inside = t->began ? t->began - b->taken_us - b->connect_us : 0;
 	int64_t hop = t->began && t->ended ? t->ended - t->began : 0;
 
-	*p = (struct report) { .class = v->class, .reply = v->reply };
+	*p = (struct report) { .reply = v->reply };
 	snprintf(p->peer, sizeof p->peer, "%s", peer);
 	p->before_ms = not_below_zero(b->taken_wall - submitted);
 	p->queued_ms = p->before_ms + not_below_zero(inside / 1000);

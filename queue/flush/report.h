@@ -8,7 +8,6 @@
 #include "flush/flusher.h"
 
 struct report {
-	enum verdict_class class;
 	struct reply reply;
 	char ses_id[128];  /* "" unless sent */
 	char journal[65];  /* the journal at which the recipient is in doubt, or "" */

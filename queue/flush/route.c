@@ -139,7 +139,7 @@ void route_pause(struct route *r, int64_t ms, int64_t now)
 	r->resume_at = now + (ms < FLUSH_BACKOFF_MIN ? FLUSH_BACKOFF_MIN : ms);
 }
 
-static struct link *connect_to(struct flusher *f, struct relay_end *end, int64_t now)
+static struct link *connect_to(struct flusher *f, const struct relay_end *end, int64_t now)
 {
 	const struct conf_mail *c = f->conf;
 	const struct link_options o = {
@@ -185,7 +185,8 @@ void route_tend(struct flusher *f, struct route *r, int64_t now)
 		if (i > 0 && (!r->way[0].link || !r->way[0].used))
 			break;
 		if (!w->link) {
-			*w = (struct way) { .link = connect_to(f, &r->end[r->at], now) };
+			*w = (struct way) { .end = &r->end[r->at] };
+			w->link = connect_to(f, w->end, now);
 			if (!w->link)
 				route_pause(r, FLUSH_BACKOFF_MIN, now);
 		}
@@ -194,16 +195,11 @@ void route_tend(struct flusher *f, struct route *r, int64_t now)
 
 void route_ended(struct flusher *f, struct route *r, struct way *w, int64_t now)
 {
-	struct link *l = w->link;
-	const struct outcome fault = *client_fault(link_client(l));
+	const struct outcome fault = *client_fault(link_client(w->link));
+	const char *relay = w->end->relay.text;
 	const bool was_idle = w->idle_since != 0;
-	uint64_t in, out;
 
-	link_traffic(l, &in, &out);
-	f->stats.in += in;
-	f->stats.out += out;
-	link_free(l);
-	*w = (struct way) { 0 };
+	close_way(f, w);
 	/* An idle connection that the peer closes, and one that we quit, is no fault. */
 	if (was_idle || fault.step == STEP_QUIT)
 		return;
@@ -216,6 +212,6 @@ void route_ended(struct flusher *f, struct route *r, struct way *w, int64_t now)
 		r->backoff_ms = FLUSH_BACKOFF_MAX;
 	route_pause(r, r->backoff_ms, now);
 	if (!r->down)
-		settle_road(f, r, &fault);
+		settle_road(f, r, relay, &fault);
 	r->down = true;
 }

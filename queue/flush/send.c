@@ -68,30 +68,23 @@ static int64_t doubt_elsewhere(const struct batch *b, const struct ehlo *peer, i
 	return until;
 }
 
-static bool has_doubt(const struct batch *b)
-{
-	for (unsigned i = 0; i < b->hands; i++)
-		if (b->hand[i].doubt_journal[0])
-			return true;
-	return false;
-}
-
 /* The next batch goes to the connection. 0 or -1. */
 static int send_one(struct flusher *f, struct route *r, struct way *w, int64_t now, struct err *e)
 {
 	struct client *c = link_client(w->link);
 	struct batch *b = batch_pop(r);
 	struct err why = { 0 };
+	const int64_t wall = clock_wall_ms();
 	unsigned most = client_rcptmax(c);
 	int64_t until;
 	int found;
 
-	/* Recipients of one batch may differ in doubt: they are then looked at one by one. */
-	if (has_doubt(b))
+	/* Where some have to wait, each is looked at by itself: the others need not. */
+	if (doubt_elsewhere(b, client_ehlo(c), wall) != 0)
 		most = 1;
 	if (b->hands > most && batch_split(b, most, e) < 0)
 		goto fail;
-	until = doubt_elsewhere(b, client_ehlo(c), clock_wall_ms());
+	until = doubt_elsewhere(b, client_ehlo(c), wall);
 	if (until != 0) {
 		settle_postpone(f, b, until);
 		return 0;
@@ -105,7 +98,7 @@ static int send_one(struct flusher *f, struct route *r, struct way *w, int64_t n
 		if (found == 0)
 			batch_drop(f, b); /* dropped by hand meanwhile */
 		else
-			settle_unsent(f, b, VERDICT_HELD, why.text);
+			settle_damaged(f, b, why.text);
 		return 0;
 	}
 	if (prepare(f, b, e) < 0)

@@ -82,6 +82,9 @@ int settle_write(struct flusher *f, bool now, struct err *e)
 		for (unsigned i = 0; i < n; i++)
 			report_settled(&s->report[at + i], &s->row[at + i],
 				done[i] && last_of_message(s, at + i), &f->stats);
+		/* No longer in hand, and perhaps due again at once. */
+		for (unsigned i = 0; i < n; i++)
+			f->look |= s->row[at + i].state == STORE_QUEUED;
 		at += n;
 	}
 	s->rows = 0;
@@ -107,7 +110,7 @@ static void keep_until_written(struct flusher *f, struct batch *b)
 
 /* The next row, with what all rows have. */
 static struct store_settlement *add_row(struct flusher *f, struct batch *b, const struct hand *h,
-	const char *peer, const struct verdict *v)
+	const char *relay, const char *peer, const struct verdict *v)
 {
 	struct settling *s = f->settling;
 	struct report *p = &s->report[s->rows];
@@ -122,7 +125,7 @@ static struct store_settlement *add_row(struct flusher *f, struct batch *b, cons
 		.message = b->message,
 		.version = h->version,
 		.address = h->address,
-		.relay = b->route->end[b->route->at].relay.text,
+		.relay = relay,
 		.reply = &p->reply,
 		.ses_id = p->ses_id,
 		.maybe_sent = v->maybe_sent,
@@ -191,7 +194,7 @@ static void settle_rcpt(
 		v.own_mail = false;
 	if (v.class == VERDICT_PACE || (v.class == VERDICT_ROAD && o->reply.code != 0))
 		route_pause(b->route, v.retry_ms > 0 ? v.retry_ms : FLUSH_BACKOFF_MAX, now);
-	row = add_row(f, b, h, link_peer(w->link), &v);
+	row = add_row(f, b, h, w->end->relay.text, link_peer(w->link), &v);
 	set_retry(row, retry_after(&v, &rules, h->tries, h->since, row->at, peer->xonce));
 	set_doubt(f->settling, row, o, &v, peer);
 }
@@ -207,7 +210,6 @@ void settle_collect(struct flusher *f, struct route *r, struct way *w, int64_t n
 		for (unsigned i = 0; i < b->hands; i++)
 			settle_rcpt(f, b, i, w, now);
 		keep_until_written(f, b);
-		f->look = true; /* some may be due again at once */
 	}
 	if (client_flying(c) == 0 && client_state(c) == CLIENT_READY) {
 		/* A message's whole way and back: the road is well. */
@@ -217,61 +219,66 @@ void settle_collect(struct flusher *f, struct route *r, struct way *w, int64_t n
 	}
 }
 
-static void say(struct outcome *o, const char *why)
+/* One try, that never came to the wire, for all recipients of a batch: `as` has the state, the next
+ * try and whether it is told. */
+static void settle_whole(struct flusher *f, struct batch *b, const char *relay,
+	const struct verdict *v, const struct store_settlement *as)
 {
-	*o = (struct outcome) { .step = STEP_CONNECT, .lost = true };
-	log_printable(span_of(why), o->reply.text, sizeof o->reply.text);
+	for (unsigned i = 0; i < b->hands; i++) {
+		struct store_settlement *row = add_row(f, b, &b->hand[i], relay, "none", v);
+
+		row->state = as->state;
+		row->next_try = as->next_try;
+		row->quiet = as->quiet;
+	}
+	keep_until_written(f, b);
 }
 
-void settle_road(struct flusher *f, struct route *r, const struct outcome *fault)
+void settle_road(struct flusher *f, struct route *r, const char *relay, const struct outcome *fault)
 {
+	const struct store_settlement due = { .state = STORE_QUEUED, .next_try = clock_wall_ms() };
 	struct batch *b;
 	struct verdict v;
 
 	verdict_pass(fault, &(struct verdict_rules) { .sender = "", .recipient = "" }, &v);
-	report_road(r->end[r->at].relay.text, fault);
-	for (unsigned n = 0; n < NOTED_MAX && make_room(f) && (b = batch_pop(r)); n++) {
-		for (unsigned i = 0; i < b->hands; i++) {
-			struct store_settlement *row = add_row(f, b, &b->hand[i], "none", &v);
-
-			row->state = STORE_QUEUED;
-			row->next_try = row->at;
-		}
-		keep_until_written(f, b);
-	}
-	f->look = true;
+	report_road(relay, fault);
+	for (unsigned n = 0; n < NOTED_MAX && make_room(f) && (b = batch_pop(r)); n++)
+		settle_whole(f, b, relay, &v, &due);
 }
 
-void settle_unsent(struct flusher *f, struct batch *b, enum verdict_class class, const char *why)
+/* For what we say ourselves. */
+static struct verdict own_verdict(enum verdict_class class, const char *why)
 {
-	struct outcome o;
 	struct verdict v = { .class = class };
 
-	say(&o, why);
-	v.reply = o.reply;
-	for (unsigned i = 0; i < b->hands && make_room(f); i++) {
-		struct store_settlement *row = add_row(f, b, &b->hand[i], "none", &v);
+	log_printable(span_of(why), v.reply.text, sizeof v.reply.text);
+	return v;
+}
 
-		row->state = class == VERDICT_HELD ? STORE_HELD : STORE_QUEUED;
-		row->next_try = row->at;
-	}
-	keep_until_written(f, b);
+void settle_damaged(struct flusher *f, struct batch *b, const char *why)
+{
+	const struct store_settlement held = { .state = STORE_HELD, .next_try = clock_wall_ms() };
+	const struct verdict v = own_verdict(VERDICT_HELD, why);
+
+	if (make_room(f))
+		settle_whole(f, b, "", &v, &held);
+	else
+		batch_drop(f, b);
 }
 
 void settle_postpone(struct flusher *f, struct batch *b, int64_t until)
 {
-	struct outcome o;
-	struct verdict v = { .class = VERDICT_ROAD };
+	const int64_t soon = clock_wall_ms() + f->conf->retry_min;
+	const struct store_settlement later = {
+		.state = STORE_QUEUED,
+		.next_try = soon < until ? soon : until,
+		.quiet = true,
+	};
+	const struct verdict v = own_verdict(
+		VERDICT_ROAD, "in doubt: waits for the relay whose journal may know it");
 
-	say(&o, "in doubt: waits for the relay whose journal may know it");
-	v.reply = o.reply;
-	for (unsigned i = 0; i < b->hands && make_room(f); i++) {
-		struct store_settlement *row = add_row(f, b, &b->hand[i], "none", &v);
-		int64_t soon = row->at + f->conf->retry_min;
-
-		row->state = STORE_QUEUED;
-		row->quiet = true;
-		row->next_try = soon < until ? soon : until;
-	}
-	keep_until_written(f, b);
+	if (make_room(f))
+		settle_whole(f, b, "", &v, &later);
+	else
+		batch_drop(f, b);
 }

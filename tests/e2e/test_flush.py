@@ -61,6 +61,15 @@ def test_next_relay_takes_over(queue, ses):
     assert len(far.messages) == 1
 
 
+def test_a_fault_is_noted_at_the_relay_that_had_it(queue):
+    queue.relay("lmtp://127.0.0.1:1", "lmtp://127.0.0.1:2")
+    put(queue, "a@example.net")
+    queue.flush()
+    (row,) = queue.attempts
+    assert ":2: Connection refused" in row["reply"]
+    assert row["relay"] == "lmtp://127.0.0.1:2"
+
+
 def test_route_by_pattern(queue, ses):
     one, other = ses(), ses()
     queue.write(route=f"*@qq.com {other.url}")
