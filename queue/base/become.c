@@ -16,8 +16,7 @@ int become(uid_t uid, gid_t gid, struct err *e)
 	assert(uid != 0);
 	if (setgroups(0, NULL) != 0 || setresgid(gid, gid, gid) != 0 ||
 		setresuid(uid, uid, uid) != 0)
-		return err_sys(
-			e, EX_OSERR, "can't become uid %u", (unsigned)uid);
+		return err_sys(e, EX_OSERR, "can't become uid %u", (unsigned)uid);
 	if (getresuid(&r, &f, &s) != 0 || r != uid || f != uid || s != uid || setuid(0) == 0)
 		return err_set(e, EX_OSERR, "uid %u was not taken for good", (unsigned)uid);
 	return 0;
