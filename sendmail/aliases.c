@@ -156,7 +156,7 @@ static void add_line(struct aliases *a, struct span s, unsigned line)
 	if (s.p[0] == '"') {
 		size_t close = 1;
 		while (close < s.n && s.p[close] != '"')
-			close++;
+			close += s.p[close] == '\\' ? 2 : 1;
 		colon = span_find(span_from(s, close), ':');
 		colon = colon < 0 ? -1 : colon + (long)close;
 	} else {
@@ -204,6 +204,9 @@ static void add_lines(struct aliases *a)
 			add_line(a, span_make(a->text.data + from, a->text.len - from), first);
 			from = a->text.len;
 			first = line;
+		} else if (first == 0) {
+			problem(a, line, "a line that goes on, and nothing before it");
+			continue;
 		}
 		buf_add_span(&a->text, s);
 		buf_add_char(&a->text, ' ');

@@ -11,7 +11,8 @@
 
 #define ALIASES_MAX (4 * 1024 * 1024) /* octets of the file */
 
-enum alias_state { ALIAS_UNUSED, ALIAS_OPEN, ALIAS_USED }; /* the expander's, see recipients.c */
+/* The expander's, see recipients.c. Dead: nothing usable came of it. */
+enum alias_state { ALIAS_UNUSED, ALIAS_OPEN, ALIAS_USED, ALIAS_DEAD };
 
 struct alias {
 	struct span name, value;

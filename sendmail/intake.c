@@ -81,7 +81,13 @@ static bool is_empty_line(struct span line)
 	return true;
 }
 
-/* The line that mailbox files begin a message with; ">From " where one was quoted on its way. */
+static bool is_header_line(const struct intake *in, struct span line)
+{
+	return header_is_field(line) || (in->any_field && (line.p[0] == ' ' || line.p[0] == '\t'));
+}
+
+/* The line that mailbox files begin a message with; ">From " where one was quoted on its way.
+ * There may be several, as each hand that the message went through added its own. */
 static bool is_from_line(struct span line)
 {
 	if (header_is_field(line)) /* "From : a@example.com" */
@@ -95,16 +101,14 @@ static bool is_from_line(struct span line)
 static int take_line(struct intake *in, struct err *e)
 {
 	struct span line = span_from(buf_span(&in->header), in->line);
-	bool first = !in->any_line;
 
-	in->any_line = true;
 	if (is_empty_line(line))
 		return end_header(in, span_make("", 0), e);
-	if (first && is_from_line(line)) {
+	if (!in->any_field && is_from_line(line)) {
 		buf_clear(&in->header);
 		return 0;
 	}
-	if (!header_is_field(line) && !(in->any_field && (line.p[0] == ' ' || line.p[0] == '\t')))
+	if (!is_header_line(in, line))
 		return end_header(in, line, e);
 	in->any_field = true;
 	in->line = in->header.len;
@@ -117,11 +121,23 @@ static int over_header(struct err *e)
 		"the header is over %d octets: put long content into the body", INTAKE_HEADER_MAX);
 }
 
+/* The line under way is too long for a header. One that is no header's is the body's, where a line
+ * may be of any length. */
+static int overflow(struct intake *in, struct span s, struct err *e)
+{
+	struct span line = span_from(buf_span(&in->header), in->line);
+	struct span start = line.n > 0 ? line : s;
+
+	if (is_empty_line(start) || is_header_line(in, start))
+		return over_header(e);
+	return end_header(in, line, e) != 0 ? -1 : add_body(in, s, e);
+}
+
 /* At most one line, or a part of one. The buffer has room for the empty line beyond the ceiling. */
 static int add_header(struct intake *in, struct span s, struct err *e)
 {
 	if (s.n > in->header.max - in->header.len)
-		return over_header(e);
+		return overflow(in, s, e);
 	buf_add_span(&in->header, s);
 	if (check_buf(&in->header, e) != 0)
 		return -1;
@@ -132,14 +148,23 @@ static int add_header(struct intake *in, struct span s, struct err *e)
 	return in->line > INTAKE_HEADER_MAX ? over_header(e) : 0;
 }
 
+static size_t count_nuls(struct span s)
+{
+	size_t n = 0;
+
+	for (long at; (at = span_find(s, '\0')) >= 0; n++)
+		s = span_from(s, (size_t)at + 1);
+	return n;
+}
+
 /* What the normaliser has given out. */
-static int add_piece(struct intake *in, uint64_t nuls, struct err *e)
+static int add_piece(struct intake *in, struct err *e)
 {
 	struct span s = buf_span(&in->piece);
 
 	if (check_buf(&in->piece, e) != 0)
 		return -1;
-	in->size += s.n - (in->normalise.keep_nuls ? in->normalise.nuls - nuls : 0);
+	in->size += s.n - count_nuls(s);
 	if (in->size > in->size_max)
 		return err_set(e, EX_DATAERR,
 			"the message is over %" PRIu64
@@ -165,11 +190,10 @@ int intake_add(struct intake *in, struct span s, struct err *e)
 {
 	while (s.n > 0 && !in->ended) {
 		size_t n = next_piece(in, s);
-		uint64_t nuls = in->normalise.nuls;
 		buf_clear(&in->piece);
 		in->normalise.keep_nuls = in->in_header;
 		normalise_add(&in->normalise, span_make(s.p, n), &in->piece);
-		if (add_piece(in, nuls, e) != 0)
+		if (add_piece(in, e) != 0)
 			return -1;
 		in->ended = in->normalise.ended;
 		s = span_from(s, n);
@@ -181,7 +205,7 @@ int intake_end(struct intake *in, struct err *e)
 {
 	buf_clear(&in->piece);
 	normalise_end(&in->normalise, &in->piece);
-	if (add_piece(in, in->normalise.nuls, e) != 0)
+	if (add_piece(in, e) != 0)
 		return -1;
 	if (in->in_header && end_header(in, span_make("", 0), e) != 0)
 		return -1;

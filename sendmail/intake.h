@@ -40,7 +40,7 @@ struct intake {
 	struct longline longline;
 	struct buf piece, body, header;
 	size_t line; /* in header: where the line under way begins */
-	bool in_header, any_line, any_field, refused;
+	bool in_header, any_field, refused;
 	struct err why;
 };
 

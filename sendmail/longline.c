@@ -28,7 +28,6 @@ static void break_line(struct longline *l, struct buf *out)
 {
 	buf_add(out, "\r\n ", 3);
 	l->column = 1;
-	l->broke = true;
 }
 
 static void release(struct longline *l, struct buf *out)

@@ -18,7 +18,6 @@ struct longline {
 	unsigned column;     /* octets of the line given out */
 	unsigned held_count; /* octets held back near the limit: a character that may not fit */
 	char held[4];
-	bool broke; /* a line was broken */
 };
 void longline_init(struct longline *l);
 void longline_add(struct longline *l, struct span in, struct buf *out);

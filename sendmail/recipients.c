@@ -22,6 +22,7 @@ struct recipients {
 	unsigned n;
 	unsigned *slot; /* hash table: index into v plus one, 0: free */
 	unsigned slots; /* a power of two, at least twice n */
+	bool full;      /* one more than the maximum came: the message is refused */
 	struct buf notes;
 };
 
@@ -139,10 +140,12 @@ static int add_address(struct recipients *r, struct span s, struct err *e)
 		return -1;
 	if (has(r, a.text))
 		return 0;
-	if (r->n >= r->rules.max)
+	if (r->n >= r->rules.max) {
+		r->full = true;
 		return err_set(e, EX_DATAERR,
 			"more than %" PRIu64 " recipients (recipients_max in the configuration)",
 			r->rules.max);
+	}
 	if (2 * r->n >= r->slots && grow(r, e) != 0)
 		return -1;
 	r->v[r->n] = strdup(a.text);
@@ -224,7 +227,7 @@ static int add_items(const struct place *at, unsigned *ret_used, struct err *e)
 			used++;
 			continue;
 		}
-		if (why.code != EX_DATAERR && why.code != EX_NOUSER)
+		if (r->full || (why.code != EX_DATAERR && why.code != EX_NOUSER))
 			return err_set(e, why.code, "%s", why.text);
 		note(r, "alias %.*s: %s", (int)at->alias->name.n, at->alias->name.p, why.text);
 	}
@@ -232,24 +235,29 @@ static int add_items(const struct place *at, unsigned *ret_used, struct err *e)
 	return 0;
 }
 
+static int refuse_dead(const struct alias *a, struct err *e)
+{
+	return err_set(e, EX_NOUSER, "alias %.*s: leads to no address that can be used",
+		(int)a->name.n, a->name.p);
+}
+
 static int add_alias(const struct place *from, struct alias *a, struct err *e)
 {
 	struct place at = { from->r, a, from->depth + 1 };
 	unsigned used = 0;
-	int result;
 
 	if (a->state == ALIAS_USED)
 		return 0;
+	if (a->state == ALIAS_DEAD)
+		return refuse_dead(a, e);
 	if (at.depth > DEPTH_MAX)
 		return err_set(e, EX_NOUSER, "alias %.*s: nested more than %d deep", (int)a->name.n,
 			a->name.p, DEPTH_MAX);
 	a->state = ALIAS_OPEN;
-	result = add_items(&at, &used, e);
-	a->state = ALIAS_USED;
-	if (result == 0 && used == 0)
-		return err_set(e, EX_NOUSER, "alias %.*s: leads to no address that can be used",
-			(int)a->name.n, a->name.p);
-	return result;
+	if (add_items(&at, &used, e) != 0)
+		return -1;
+	a->state = used > 0 ? ALIAS_USED : ALIAS_DEAD;
+	return used > 0 ? 0 : refuse_dead(a, e);
 }
 
 static int load_aliases(struct recipients *r, struct err *e)
@@ -257,6 +265,12 @@ static int load_aliases(struct recipients *r, struct err *e)
 	if (r->aliases || !r->rules.aliases || !r->rules.aliases[0])
 		return 0;
 	return aliases_read(r->rules.aliases, &r->aliases, e);
+}
+
+/* The name as the aliases file has it: quotes are not part of it. */
+static struct span unquoted(struct span name)
+{
+	return name.p[0] == '"' ? span_make(name.p + 1, name.n - 2) : name;
 }
 
 /* `\name` is taken literally. So is a name within its own expansion: "root: root, a@example.com"
@@ -276,7 +290,7 @@ static int add_name(const struct place *at, struct span name, struct err *e)
 	if (!literal) {
 		if (load_aliases(r, e) != 0)
 			return -1;
-		a = r->aliases ? aliases_find(r->aliases, name) : NULL;
+		a = r->aliases ? aliases_find(r->aliases, unquoted(name)) : NULL;
 	}
 	if (a && a->state != ALIAS_OPEN)
 		return add_alias(at, a, e);

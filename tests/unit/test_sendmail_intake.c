@@ -117,6 +117,8 @@ static const struct {
 	{ "A: b\n\n\0.\0\n", 10, true, "A: b\r\n\r\n", "" },
 	{ "From a@b Tue Nov 24\nA: b\n\nx\n", 0, true, "A: b\r\n\r\nx\r\n", "" },
 	{ ">From a@b\nA: b\n\nx\n", 0, true, "A: b\r\n\r\nx\r\n", "" },
+	{ "From a\n>From b\n>>From c\nA: b\n\nx\n", 0, true, "A: b\r\n\r\nx\r\n", "" },
+	{ "From a\n\nFrom b\n", 0, true, "\r\nFrom b\r\n", "" },
 	{ "From : a@b\n\nx\n", 0, true, "From : a@b\r\n\r\nx\r\n", "" },
 	{ "A: b\nFrom a@b\n", 0, true, "A: b\r\n\r\nFrom a@b\r\n", "From a@b\r\n" },
 	{ "A: b\n c\n\td\n\nx\n", 0, true, "A: b\r\n c\r\n\td\r\n\r\nx\r\n", "" },
@@ -179,6 +181,21 @@ static void test_nul_in_header(void **state)
 	}
 }
 
+/* A dot that is held back, then a NUL, in the header: neither is counted before it is given out. */
+static void test_size_of_dot_and_nul(void **state)
+{
+	static const char text[] = ".\0:\n\nz\n";
+	struct result res = { 0 };
+
+	for (size_t each = 1; each < sizeof(text); each++) {
+		feed(span_make(text, sizeof(text) - 1), true, 9, NULL, each, &res);
+		if (res.r != 0)
+			fail_msg("%zu at a time: %s", each, res.e.text);
+		assert_int_equal(res.size, 9);
+		result_done(&res);
+	}
+}
+
 /* B9 */
 static void test_size_is_exact(void **state)
 {
@@ -218,6 +235,30 @@ static void test_header_ceiling(void **state)
 		result_done(&res);
 		free(big);
 	}
+}
+
+/* A long line that is no field belongs to the body, which has no such ceiling. */
+static void test_long_line_that_is_no_field(void **state)
+{
+	enum { LONG = 2 * INTAKE_HEADER_MAX };
+	static const char *const before[] = { "", "A: b\r\n" };
+	char *big = malloc(LONG);
+
+	memset(big, 'x', LONG);
+	for (size_t i = 0; i < 2; i++)
+		for (size_t each = 60000; each <= 70000; each += 10000) {
+			struct result res = { 0 };
+			size_t n = strlen(before[i]);
+			memcpy(big, before[i], n);
+			big[n] = '{';
+			feed(span_make(big, LONG), true, UINT64_MAX, NULL, each, &res);
+			assert_int_equal(res.r, 0);
+			assert_int_equal(res.seen.fields.len, n);
+			assert_int_equal(res.size, LONG + 2);
+			assert_true(res.content.len > LONG);
+			result_done(&res);
+		}
+	free(big);
 }
 
 static void test_refusal_reads_on(void **state)
@@ -301,8 +342,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_cut),
 		cmocka_unit_test(test_nul_in_header),
+		cmocka_unit_test(test_size_of_dot_and_nul),
 		cmocka_unit_test(test_size_is_exact),
 		cmocka_unit_test(test_header_ceiling),
+		cmocka_unit_test(test_long_line_that_is_no_field),
 		cmocka_unit_test(test_refusal_reads_on),
 		cmocka_unit_test(test_eightbit),
 		cmocka_unit_test(test_random_bodies),

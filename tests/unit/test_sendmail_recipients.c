@@ -112,6 +112,9 @@ static void test_aliases(void **state)
 				   "crlf: c@d\r\n"
 				   "bad: foo bar, b@b\n"
 				   "empty:\n"
+				   "black: hole, hole\n"
+				   "hole: |/bin/cat\n"
+				   "\"q:u\\\"o\": u@o\n"
 				   "lit: \\root\n"
 				   "last: l@l";
 	static const struct {
@@ -133,6 +136,10 @@ static void test_aliases(void **state)
 		{ "crlf", "c@d", "", 0 },
 		{ "bad", "b@b", "foo bar", 0 },
 		{ "empty", "", "", EX_NOUSER },
+		{ "black", "", "hole: leads to no address", EX_NOUSER },
+		{ "\"q name\"", "q@r", "", 0 },
+		{ "\"Q:u\\\"o\"", "u@o", "", 0 },
+		{ "\"ops\"", "a@b c@d e@f", "", 0 },
 		{ "last", "l@l", "", 0 },
 		{ "none", "none@x.y", "", 0 },
 	};
@@ -200,10 +207,31 @@ static void test_alias_problems(void **state)
 		if (!strstr(aliases_problems(a), want[i]))
 			fail_msg("%s is not in %s", want[i], aliases_problems(a));
 	aliases_free(a);
+	write_aliases("\n  root: x@y\na: b@c\n");
+	assert_int_equal(aliases_read(path, &a, NULL), 0);
+	assert_non_null(strstr(aliases_problems(a), ":2: a line that goes on"));
+	assert_non_null(aliases_find(a, span_of("A")));
+	aliases_free(a);
 	write_aliases("a: x@y, z@y\n");
 	assert_int_equal(aliases_read(path, &a, NULL), 0);
 	assert_string_equal(aliases_problems(a), "");
 	aliases_free(a);
+}
+
+/* An alias over the maximum refuses the message: half of its addresses would be mail lost. */
+static void test_alias_over_the_maximum(void **state)
+{
+	struct recipients_rules rules = { "", "", path, 3 };
+	int code;
+
+	write_aliases("all: some, d@x\nsome: a@x, b@x, c@x\n");
+	assert_string_equal(resolve(&rules, "some", &code, NULL), "a@x b@x c@x");
+	assert_int_equal(code, 0);
+	resolve(&rules, "all", &code, NULL);
+	assert_int_equal(code, EX_DATAERR);
+	rules.max = 2;
+	resolve(&rules, "all", &code, NULL);
+	assert_int_equal(code, EX_DATAERR);
 }
 
 static void test_maximum(void **state)
@@ -303,6 +331,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_alias_bounds, make_path, remove_path),
 		cmocka_unit_test(test_alias_files),
 		cmocka_unit_test_setup_teardown(test_alias_problems, make_path, remove_path),
+		cmocka_unit_test_setup_teardown(
+			test_alias_over_the_maximum, make_path, remove_path),
 		cmocka_unit_test(test_maximum),
 		cmocka_unit_test(test_sender),
 		cmocka_unit_test(test_long_name),
