@@ -97,6 +97,15 @@ def test_verdicts_at_the_final_dot(ses):
         assert data_reply(smtp, MAIL, many[:50]).startswith("250 ")
         assert data_reply(smtp, b"Subject: y\r\n" + MAIL) == \
             "554 Transaction failed: Duplicate header 'Subject'."
+        for twice in (b"DKIM-Signature: v=1\r\n", b"content-language: zh\r\n", b"Message-ID: <1@x>\r\n"):
+            name = twice.split(b":")[0].decode()
+            assert data_reply(smtp, twice + MAIL).startswith("250 ")
+            assert data_reply(smtp, twice * 2 + MAIL) == \
+                f"554 Transaction failed: Duplicate header '{name}'."
+        assert data_reply(smtp, b"X-Y: 1\r\nX-Y: 2\r\n" + MAIL).startswith("250 ")
+        assert data_reply(smtp, MAIL.replace(b"From: app@example.com", b"From: root")) == \
+            "554 Transaction failed: Missing final '@domain'"
+        assert data_reply(smtp, MAIL.replace(b"From:", b"X-From:")).startswith("554 ")
         assert data_reply(smtp, MAIL + b"x" * 4000) == "552 Message is too long."
         text = data_reply(smtp, MAIL, sender="me@unknown.example")
         assert text.startswith("554 Message rejected: Email address is not verified. The ")
@@ -106,8 +115,8 @@ def test_verdicts_at_the_final_dot(ses):
         assert smtp.docmd("MAIL", "FROM:<me@ex ample>")[0] == 553
         assert smtp.mail(SENDER)[0] == 250
         assert smtp.docmd("RCPT", "TO:<nobody>") == (553, b"<nobody> address unknown")
-    assert len(far.messages) == 1
-    assert far.stop()["refused"] == 5
+    assert len(far.messages) == 5
+    assert far.stop()["refused"] == 10
 
 
 def test_rate_and_quota(ses):

@@ -68,18 +68,38 @@ static bool address_good(const char *a)
 	return !quoted && !strstr(at, "..") && at[1] != '.';
 }
 
-/* Headers that SES takes once only. Content-* and the like are in it by name. */
+/* Headers that SES takes once only, beside every Content-*. */
 static const char *const once_only[] = { "Date", "From", "Sender", "Message-ID", "Subject",
-	"Return-Path", "Reply-To", "To", "Cc", "MIME-Version", "Content-Type",
-	"Content-Transfer-Encoding", "Content-Disposition", "Content-ID", "Content-Description",
-	"Content-Language" };
-#define ONCE_ONLY (sizeof once_only / sizeof *once_only)
+	"Return-Path", "Reply-To", "To", "Cc", "Bcc", "MIME-Version", "DKIM-Signature",
+	"In-Reply-To", "References" };
+#define ONCE_ONLY    (sizeof once_only / sizeof *once_only)
+#define CONTENT_MAX  16 /* Content-* that are remembered */
+#define CONTENT_NAME "Content-"
 
 struct header_facts {
-	const char *twice; /* a header that stands twice, or NULL */
+	char twice[64]; /* a header that stands twice, or "" */
 	bool has_from;
 	char from[512]; /* the address in From, as far as it is to be seen */
 };
+
+struct names {
+	struct name {
+		const char *p;
+		size_t n;
+	} v[CONTENT_MAX];
+	unsigned n;
+};
+
+/* Whether this name was there before; it is now. */
+static bool names_add(struct names *known, const char *p, size_t n)
+{
+	for (unsigned i = 0; i < known->n; i++)
+		if (known->v[i].n == n && strncasecmp(known->v[i].p, p, n) == 0)
+			return true;
+	if (known->n < CONTENT_MAX)
+		known->v[known->n++] = (struct name) { p, n };
+	return false;
+}
 
 static void from_address(const char *value, size_t n, char *out, size_t size)
 {
@@ -98,9 +118,22 @@ static void from_address(const char *value, size_t n, char *out, size_t size)
 	snprintf(out, size, "%.*s", (int)n, value);
 }
 
+static void header_look(
+	const char *p, size_t name, unsigned seen[ONCE_ONLY], struct names *content, char *twice)
+{
+	bool again = strncasecmp(p, CONTENT_NAME, strlen(CONTENT_NAME)) == 0 &&
+		     names_add(content, p, name);
+	for (unsigned i = 0; i < ONCE_ONLY; i++)
+		if (strlen(once_only[i]) == name && strncasecmp(once_only[i], p, name) == 0)
+			again = seen[i]++ > 0;
+	if (again)
+		snprintf(twice, sizeof((struct header_facts *)0)->twice, "%.*s", (int)name, p);
+}
+
 static void headers_look(const char *p, size_t n, struct header_facts *f)
 {
 	unsigned seen[ONCE_ONLY] = { 0 };
+	struct names content = { 0 };
 	memset(f, 0, sizeof *f);
 	for (const char *end = p + n; p < end;) {
 		const char *lf = memchr(p, '\n', (size_t)(end - p));
@@ -111,12 +144,8 @@ static void headers_look(const char *p, size_t n, struct header_facts *f)
 			return;
 		const char *colon = memchr(p, ':', len);
 		size_t name = colon ? (size_t)(colon - p) : 0;
-		for (unsigned i = 0; name && i < ONCE_ONLY; i++) {
-			if (strlen(once_only[i]) != name || strncasecmp(once_only[i], p, name) != 0)
-				continue;
-			if (seen[i]++)
-				f->twice = once_only[i];
-		}
+		if (name)
+			header_look(p, name, seen, &content, f->twice);
 		if (name == 4 && strncasecmp(p, "From", 4) == 0) {
 			f->has_from = true;
 			from_address(colon + 1, len - 5, f->from, sizeof f->from);

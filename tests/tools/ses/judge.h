@@ -51,12 +51,14 @@ static const char *judge(struct session *s, char *out, size_t size)
 	if (s->rcpts > 50)
 		return "554 Transaction failed: Recipient count exceeds 50.";
 	headers_look(s->content ? s->content : "", s->size, &h);
-	if (h.twice) {
+	if (h.twice[0]) {
 		snprintf(out, size, "554 Transaction failed: Duplicate header '%s'.", h.twice);
 		return out;
 	}
 	if (!h.has_from)
 		return "554 Transaction failed: Missing required header 'From'.";
+	if (!strchr(h.from, '@'))
+		return "554 Transaction failed: Missing final '@domain'";
 	for (unsigned i = 0; i < s->rcpts && !bad; i++)
 		if (patterns_match(&opt.unverified_rcpt, s->rcpt[i]))
 			bad = s->rcpt[i];

@@ -90,7 +90,12 @@ static bool plain_good(const char *response)
 /* Asks for one line more of an AUTH; false when the connection is over. */
 static bool ask(struct session *s, const char *challenge, char *line, size_t size)
 {
-	return say(s, challenge) == GO_ON && io_line(&s->io, line, size, idle_deadline()) == IO_OK;
+	if (say(s, challenge) != GO_ON)
+		return false;
+	enum io_got got = io_line(&s->io, line, size, idle_deadline());
+	if (got == IO_TIMEOUT)
+		timed_out(s);
+	return got == IO_OK;
 }
 
 static enum next auth_said(struct session *s, bool good)
