@@ -54,6 +54,15 @@ TOOLS := $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(wildcard tests/tools/*.c)
 
 all: $(BINS)
 
+# What the settings are compiled or filled into is made again when one of them changes.
+SETTINGS := $(PREFIX) $(SYSCONFDIR) $(SPOOLDIR) $(STATEDIR) $(VERSION) $(CC) $(CPPFLAGS) \
+	$(CFLAGS_ALL) $(LDFLAGS_ALL)
+$(BUILD)/settings: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(subst ','\'',$(SETTINGS))' | cmp -s - $@ || \
+		printf '%s\n' '$(subst ','\'',$(SETTINGS))' >$@
+FORCE:
+
 $(BUILD)/sendmail: $(BUILD)/obj/sendmail/main.o $(LIB)
 	$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_SENDMAIL)
 $(BUILD)/cenmail-flush: $(BUILD)/obj/queue/flush/main.o $(LIB)
@@ -66,7 +75,7 @@ $(LIB): $(OBJS)
 	@rm -f $@
 	$(AR) qcs $@ $^
 
-$(BUILD)/obj/%.o: %.c Makefile
+$(BUILD)/obj/%.o: %.c Makefile $(BUILD)/settings
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS_OWN) $(CPPFLAGS) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
@@ -80,12 +89,12 @@ $(BUILD)/gen/%.sql.h: %.sql Makefile
 
 units: $(UNITS)
 tools: $(TOOLS)
-$(BUILD)/unit/%: tests/unit/%.c $(LIB) Makefile
+$(BUILD)/unit/%: tests/unit/%.c $(LIB) Makefile $(BUILD)/settings
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS_OWN) $(CFLAGS_ALL) -MMD -MP -MF $@.d $(LDFLAGS_ALL) -o $@ $< $(LIB) \
 		-lcmocka $(LIBS_LISTEN)
 # Test tools stand alone: they share no code with what they test.
-$(BUILD)/tools/%: tests/tools/%.c $(wildcard tests/tools/*/*.h) Makefile
+$(BUILD)/tools/%: tests/tools/%.c $(wildcard tests/tools/*/*.h) Makefile $(BUILD)/settings
 	@mkdir -p $(@D)
 	$(CC) -D_GNU_SOURCE -std=gnu17 $(OPT) $(WARN) $(HARDEN) -MMD -MP -MF $@.d $(LDFLAGS_ALL) \
 		-o $@ $< -lssl -lcrypto -lpthread
@@ -147,10 +156,10 @@ $(BUILD)/lint/%.clang: %.c $(HEADERS) Makefile | $(GEN)
 # the tree too, so there it is the defaults that are replaced.
 IN   := $(wildcard queue/*/*.in)
 MADE := $(IN:queue/%.in=$(BUILD)/made/%) $(BUILD)/made/store/cenmail-sql
-$(BUILD)/made/store/cenmail-sql: queue/store/cenmail-sql Makefile
+$(BUILD)/made/store/cenmail-sql: queue/store/cenmail-sql Makefile $(BUILD)/settings
 	@mkdir -p $(@D)
 	sed -e 's|/etc/cenmail|$(SYSCONFDIR)|g' -e 's|/var/spool/cenmail|$(SPOOLDIR)|g' $< > $@
-$(BUILD)/made/%: queue/%.in Makefile
+$(BUILD)/made/%: queue/%.in Makefile $(BUILD)/settings
 	@mkdir -p $(@D)
 	sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|g' \
 		-e 's|@SPOOLDIR@|$(SPOOLDIR)|g' -e 's|@STATEDIR@|$(STATEDIR)|g' $< > $@
@@ -158,6 +167,7 @@ $(BUILD)/made/%: queue/%.in Makefile
 # One line for each thing installed: role, kind, mode, owner, where, from what. A `conf` is written
 # only where there is none yet; a link's source is its text. Owners are set when root installs into
 # the running system; into a DESTDIR the modes are set and the owners are left to the packager.
+# A file takes the place of an older one by rename: who calls sendmail meanwhile finds one of them.
 ROLE    ?= sender relay
 CRONDIR ?= /etc/cron.d
 UNITDIR ?= /lib/systemd/system
@@ -209,9 +219,9 @@ install: all $(MADE)
 		if $$own && [ $$kind != link ]; then who="-o $$owner -g $$owner"; fi; \
 		case $$kind in \
 		dir)  install -d -m $$mode $$who "$$to" ;; \
-		link) mkdir -p "$${to%/*}"; ln -sfn "$$from" "$$to" ;; \
+		link) mkdir -p "$${to%/*}"; ln -sfn "$$from" "$$to.new"; mv -fT "$$to.new" "$$to" ;; \
 		conf) [ -e "$$to" ] || install -D -m $$mode $$who "$$from" "$$to" ;; \
-		file) install -D -m $$mode $$who "$$from" "$$to" ;; \
+		file) install -D -m $$mode $$who "$$from" "$$to.new"; mv -fT "$$to.new" "$$to" ;; \
 		esac; echo "$$kind $$mode $$owner $$to"; \
 	done
 # Takes away what was installed, but never configuration, secrets, queue or journal.

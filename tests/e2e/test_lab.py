@@ -137,8 +137,9 @@ def test_through_tokyo_it_is_sent(shanghai, tokyo, outside):
 def test_tokyo_alone_can_do_nothing_for_strangers(tokyo, outside, lab, tmp_path, certs):
     """The listener lets in its `allow` list only, and the outside is not on it."""
     stranger = parts.Queue(tmp_path / "stranger", prefix=lab.on("outside"))
-    run([*lab.on("outside"), "ip", "route", "add", TOKYO, "via", TOKYO_OUTSIDE])
+    lab.must("-n", lab.hosts["outside"], "route", "add", TOKYO, "via", TOKYO_OUTSIDE)
     stranger.relay(tokyo.url())
     stranger.submit(corpus.Message(2, 1000).given)
-    stranger.flush()
+    done = stranger.flush()
+    assert SES in tokyo.program.log, done.log  # it came as far as Tokyo's door
     assert outside.messages == [] and stranger.states() == {"queued": 1}

@@ -9,12 +9,16 @@ import pytest
 import tree
 
 
+def make(*arguments, build=tree.BUILD):
+    subprocess.run(["make", "-s", f"BUILD={os.path.relpath(build, tree.ROOT)}", *arguments],
+                   cwd=tree.ROOT, env=tree.make_env(), check=True, capture_output=True)
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """What a DESTDIR holds after an installation by PREFIX=/opt/cenmail, twice over."""
+    """What a DESTDIR holds after an installation, for both roles twice over."""
     def install(role, to):
-        subprocess.run(["make", "-s", f"BUILD={tree.BUILD.relative_to(tree.ROOT)}", f"DESTDIR={to}",
-                        f"ROLE={role}", "install"], cwd=tree.ROOT, env=tree.make_env(), check=True, capture_output=True)
+        make(f"DESTDIR={to}", f"ROLE={role}", "install")
         return to
     both = tmp_path_factory.mktemp("both")
     install("sender relay", both)
@@ -56,3 +60,27 @@ def test_nothing_is_left_to_fill_in(installed):
         if path.is_file() and not path.is_symlink() and path.stat().st_size < 100_000:
             text = path.read_bytes()
             assert b"@PREFIX@" not in text and b"DIR@" not in text, path
+
+
+def files_below(directory):
+    return {str(p.relative_to(directory)) for p in directory.rglob("*") if not p.is_dir()}
+
+
+def test_nothing_half_installed_stays(installed):
+    assert not [f for f in files_below(installed["both"]) if f.endswith(".new")]
+
+
+def test_uninstalling_leaves_configuration_and_secrets_alone(tmp_path):
+    make(f"DESTDIR={tmp_path}", "install")
+    assert "usr/sbin/sendmail" in files_below(tmp_path)
+    make(f"DESTDIR={tmp_path}", "uninstall")
+    assert files_below(tmp_path) == {f"etc/cenmail/{name}" for name in (
+        "cenmail.conf", "listen.conf", "relay.secret", "ses.secret", "clients")}
+    assert (tmp_path / "var/spool/cenmail").is_dir()
+
+
+def test_what_settings_are_filled_into_follows_them(tmp_path):
+    cron = tmp_path / "made/flush/cenmail.cron"
+    for prefix in ("/usr", "/opt/cenmail"):
+        make(f"PREFIX={prefix}", os.path.relpath(cron, tree.ROOT), build=tmp_path)
+        assert f" {prefix}/sbin/cenmail-flush" in cron.read_text()
