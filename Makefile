@@ -136,7 +136,7 @@ lint-cppcheck: $(GEN)
 	@mkdir -p $(BUILD)/lint/cppcheck
 	cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr -j2 \
 		--cppcheck-build-dir=$(BUILD)/lint/cppcheck --enable=warning,performance,portability \
-		--suppress=missingInclude --suppress=internalAstError --suppress=autoVariables \
+		--suppress=missingInclude --suppress=internalAstError \
 		-Iqueue -I. -I$(BUILD)/gen -D__linux__ -D_GNU_SOURCE $(ANALYSED)
 # A stamp for each file: only what changed is analysed again. `make -j lint-tidy` spreads it.
 lint-tidy: $(ANALYSED:%.c=$(BUILD)/lint/%.tidy)

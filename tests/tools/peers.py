@@ -1,6 +1,8 @@
 """Programs by others, as peers: fetched from Debian and unpacked beside the system, never
 installed, as some of them would bring a mail-transport-agent along."""
 
+import contextlib
+import fcntl
 import glob
 import os
 import pathlib
@@ -23,6 +25,14 @@ def _cache():
     return path
 
 
+@contextlib.contextmanager
+def _alone(package):
+    """One process at a time unpacks it: test runs share the cache."""
+    with open(_cache() / f".{package}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def _download(package, directory):
     done = subprocess.run(["apt-get", "download", "-q", package], cwd=directory, timeout=300,
                           capture_output=True, text=True, check=False)
@@ -39,8 +49,9 @@ class Peer:
 
     def __init__(self, package):
         self.root = _cache() / package
-        if not (self.root / "unpacked").exists():
-            self._unpack(package)
+        with _alone(package):
+            if not (self.root / "unpacked").exists():
+                self._unpack(package)
 
     def _unpack(self, package):
         with tempfile.TemporaryDirectory() as new:
