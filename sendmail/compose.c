@@ -7,10 +7,14 @@
 #include "base/number.h"
 #include "base/random.h"
 #include "sendmail/address_list.h"
+#include "sendmail/intake.h"
 #include "sendmail/longline.h"
 
-/* A field grows by the domains of its bare names and by its folds; this is beyond any use. */
-#define FIELD_MAX (8 * 1024 * 1024)
+/* What a field may grow to by the domains of its bare names; a longer one stays as it is. */
+#define QUALIFIED_MAX (8 * 1024 * 1024)
+/* More than a line can come to, and with its folds: when a buffer fails, it was for memory. */
+#define WHOLE_LINE_MAX (QUALIFIED_MAX + 2 * INTAKE_HEADER_MAX)
+#define FOLDED_MAX     (WHOLE_LINE_MAX + WHOLE_LINE_MAX / 128)
 
 struct qualify {
 	struct span value;
@@ -25,6 +29,8 @@ static int qualify_mailbox(void *arg, const struct mailbox *m, struct err *e)
 
 	if (!m->bare || !address_is_local_part(m->addr))
 		return 0;
+	if (q->out->len > QUALIFIED_MAX)
+		return err_set(e, EX_DATAERR, "over %d octets", QUALIFIED_MAX);
 	buf_add(q->out, q->value.p + q->done, m->end - q->done);
 	buf_printf(q->out, "@%s", q->domain);
 	q->done = m->end;
@@ -64,10 +70,7 @@ static int put(struct buf *line, struct buf *folded, struct spool *to, struct er
 	buf_clear(folded);
 	longline_fold(buf_span(line), folded);
 	if (line->failed || folded->failed)
-		return err_set(e, EX_DATAERR,
-			"a header field is over %d octets with its names qualified, or memory ran "
-			"out",
-			FIELD_MAX);
+		return err_set(e, EX_TEMPFAIL, "out of memory");
 	return spool_add(to, folded->data, folded->len, e);
 }
 
@@ -166,8 +169,8 @@ int compose_header(struct compose *c, struct span fields, const struct header_fa
 			facts->hops);
 	note_message_id(c, facts->message_id);
 	clock_rfc5322(c->now, date);
-	buf_init(&line, FIELD_MAX);
-	buf_init(&folded, FIELD_MAX + FIELD_MAX / 128);
+	buf_init(&line, WHOLE_LINE_MAX);
+	buf_init(&folded, FOLDED_MAX);
 
 	add_top(c, facts, date, &line);
 	if (put(&line, &folded, to, e) != 0 || put_fields(c, fields, &line, &folded, to, e) != 0)

@@ -28,8 +28,7 @@ static void print_message(struct listing *l, const struct store_listed *m)
 			? "-Queue ID-  --Size-- ----Arrival Time---- -Sender/Recipient-------\n"
 			: "\n",
 		l->to);
-	fprintf(l->to, "%-10s%c %7" PRIu64 " %-20s %s\n", id,
-		strcmp(m->state, "held") == 0 ? '!' : ' ', m->size, date,
+	fprintf(l->to, "%-10s  %7" PRIu64 " %-20s %s\n", id, m->size, date,
 		m->sender[0] ? m->sender : "MAILER-DAEMON");
 	l->bytes += m->size;
 }
@@ -45,7 +44,7 @@ static bool print_recipient(void *arg, const struct store_listed *m)
 		size_t n = strlen(m->last_reply) + 2;
 		fprintf(l->to, "%*s(%s)\n", n < 76 ? (int)(76 - n) : 0, "", m->last_reply);
 	}
-	fprintf(l->to, "%-40s %s\n", "", m->address);
+	fprintf(l->to, "%-39s%c %s\n", "", strcmp(m->state, "held") == 0 ? '!' : ' ', m->address);
 	return !ferror(l->to);
 }
 

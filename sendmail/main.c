@@ -66,6 +66,13 @@ static int run_aliases(const struct conf_mail *conf, struct err *e)
 	return result;
 }
 
+static int end_output(struct err *e)
+{
+	if (fflush(stdout) != 0 || ferror(stdout))
+		return err_sys(e, EX_IOERR, "standard output can't be written");
+	return 0;
+}
+
 static int run(const struct options *o, const struct conf_mail *conf, uid_t caller, struct err *e)
 {
 	switch (o->mode) {
@@ -77,18 +84,18 @@ static int run(const struct options *o, const struct conf_mail *conf, uid_t call
 		return run_aliases(conf, e);
 	case OPTIONS_HELP:
 		options_help(stdout);
-		return 0;
+		return end_output(e);
 	case OPTIONS_VERSION:
 		puts("cenmail " CENMAIL_VERSION);
-		return 0;
+		return end_output(e);
 	}
 	return 0;
 }
 
-static int fail(const struct err *e, uid_t caller, bool logged)
+static int fail(const struct err *e, uid_t caller, enum log_to log)
 {
 	fprintf(stderr, "sendmail: %s\n", e->text);
-	if (logged) /* most callers show nobody what we say */
+	if (log == LOG_TO_SYSLOG) /* most callers show nobody what we say */
 		log_line(e->code == EX_USAGE || e->code == EX_DATAERR || e->code == EX_NOUSER
 				 ? LOG_WARNING
 				 : LOG_ERR,
@@ -105,16 +112,20 @@ int main(int argc, char **argv)
 	const char *path;
 	int result = 0;
 
-	if (privilege_settle(&who, &e) != 0 || options_parse(argc, argv, &o, &e) != 0)
-		return fail(&e, who.caller, false);
+	if (privilege_settle(&who, &e) != 0)
+		return fail(&e, who.caller, LOG_TO_STDERR); /* still root, perhaps: no syslog */
+	log_open(LOG_TO_SYSLOG);
+	if (options_parse(argc, argv, &o, &e) != 0)
+		return fail(&e, who.caller, LOG_TO_SYSLOG);
 	if (o.mode == OPTIONS_HELP || o.mode == OPTIONS_VERSION)
-		return run(&o, NULL, who.caller, &e);
+		return run(&o, NULL, who.caller, &e) == 0 ? EX_OK
+							  : fail(&e, who.caller, LOG_TO_STDERR);
 	path = secure_getenv("CENMAIL_CONF");
 	if (conf_mail_read(path ? path : CENMAIL_SYSCONFDIR "/cenmail.conf", &conf, &e) != 0)
-		return fail(&e, who.caller, false);
+		return fail(&e, who.caller, LOG_TO_SYSLOG);
 	log_open(conf.log);
 	if (privilege_join_queue(conf.queue, &e) != 0 || run(&o, &conf, who.caller, &e) != 0)
-		result = fail(&e, who.caller, conf.log == LOG_TO_SYSLOG);
+		result = fail(&e, who.caller, conf.log);
 	conf_mail_done(&conf);
 	return result;
 }

@@ -89,7 +89,7 @@ static int set_notify(struct options *o, const char *value, struct err *e)
 		snprintf(o->notify, sizeof(o->notify), "NEVER");
 		return 0;
 	}
-	while (rest.n > 0) {
+	for (bool more = true; more;) {
 		long comma = span_find(rest, ',');
 		struct span one = span_trim(span_make(rest.p, comma < 0 ? rest.n : (size_t)comma));
 		unsigned known = 0;
@@ -100,10 +100,9 @@ static int set_notify(struct options *o, const char *value, struct err *e)
 			return err_set(e, EX_USAGE,
 				"-N: never, or a list of success, failure and delay is meant");
 		seen |= known;
-		rest = comma < 0 ? span_make("", 0) : span_from(rest, (size_t)comma + 1);
+		more = comma >= 0;
+		rest = span_from(rest, (size_t)(comma + 1));
 	}
-	if (!seen)
-		return err_set(e, EX_USAGE, "-N: the list is empty");
 	o->notify[0] = '\0';
 	for (unsigned i = 0; i < 3; i++) {
 		size_t n = strlen(o->notify);

@@ -48,12 +48,15 @@ static int choose(void *arg, const struct mailbox *m, struct err *e)
 
 static int take_given(struct sender *s, struct err *e)
 {
+	struct span given = span_trim(span_of(s->rules.given));
 	struct choice c = { s, 0 };
 
-	if (span_has_break(span_of(s->rules.given)))
+	if (span_has_break(given))
 		return err_set(e, EX_DATAERR, "the sender (-f): it holds a line end");
-	if (address_list_parse(span_of(s->rules.given), choose, &c, e) != 0)
+	if (address_list_parse(given, choose, &c, e) != 0)
 		return err_prefix(e, "the sender (-f): ");
+	if (c.count == 0 && given.n > 0)
+		return err_set(e, EX_DATAERR, "the sender (-f): it is no address");
 	return 0;
 }
 
@@ -82,20 +85,25 @@ int sender_settle(const struct sender_rules *rules, struct sender *ret, struct e
 	return 0;
 }
 
-/* The first field of GECOS, '&' being the login name with a capital. */
-static void add_gecos(uid_t uid, struct buf *out)
+void sender_add_gecos(const char *gecos, const char *login, struct buf *out)
 {
-	const struct passwd *pw = getpwuid(uid);
-
-	for (const char *p = pw && pw->pw_gecos ? pw->pw_gecos : ""; *p && *p != ','; p++) {
-		if (*p == '&' && pw->pw_name[0]) {
-			char c = pw->pw_name[0];
+	for (const char *p = gecos; *p && *p != ','; p++) {
+		if (*p == '&' && login[0]) {
+			char c = login[0];
 			buf_add_char(out, c >= 'a' && c <= 'z' ? (char)(c - 32) : c);
-			buf_add_str(out, pw->pw_name + 1);
+			buf_add_str(out, login + 1);
 		} else if ((unsigned char)*p >= ' ' && *p != 127) {
 			buf_add_char(out, *p);
 		}
 	}
+}
+
+static void add_own_name(uid_t uid, struct buf *out)
+{
+	const struct passwd *pw = getpwuid(uid);
+
+	if (pw && pw->pw_gecos && pw->pw_name)
+		sender_add_gecos(pw->pw_gecos, pw->pw_name, out);
 }
 
 /* Words of letters, digits and the like need no quotes (RFC 5322 section 3.2.5). */
@@ -129,24 +137,60 @@ static void add_quoted(struct span name, struct buf *out)
 	buf_add_char(out, '"');
 }
 
-/* Encoded words (RFC 2047) of at most 75 octets; a character is not cut in two. */
-static void add_encoded(struct span name, struct buf *out)
+/* The length of the UTF-8 character that s begins with; 0: it begins with none. */
+static size_t utf8_length(struct span s)
 {
-	unsigned room = 0;
+	unsigned char c = (unsigned char)s.p[0];
+	size_t n = c < 0x80 ? 1 : c < 0xC2 ? 0 : c < 0xE0 ? 2 : c < 0xF0 ? 3 : c < 0xF5 ? 4 : 0;
 
-	for (size_t i = 0; i < name.n; i++) {
-		unsigned char c = (unsigned char)name.p[i];
-		bool starts = (c & 0xC0) != 0x80;
-		if (room < 12 && starts) {
-			buf_add_str(out, i == 0 ? "=?utf-8?q?" : "?= =?utf-8?q?");
-			room = 75 - 12;
-		}
-		bool plain = (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z');
-		if (plain && c < 128)
+	if (n > s.n)
+		return 0;
+	for (size_t i = 1; i < n; i++)
+		if (((unsigned char)s.p[i] & 0xC0) != 0x80)
+			return 0;
+	return n;
+}
+
+static bool is_utf8(struct span s)
+{
+	while (s.n > 0) {
+		size_t n = utf8_length(s);
+		if (n == 0)
+			return false;
+		s = span_from(s, n);
+	}
+	return true;
+}
+
+static void add_encoded_octets(struct span s, struct buf *out)
+{
+	for (size_t i = 0; i < s.n; i++) {
+		unsigned char c = (unsigned char)s.p[i];
+		if ((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z'))
 			buf_add_char(out, (char)c);
 		else
 			buf_printf(out, "=%02X", c);
-		room -= room < 3 ? room : plain && c < 128 ? 1 : 3;
+	}
+}
+
+/* Encoded words (RFC 2047) of at most 75 octets; a character is not cut in two. What is not UTF-8
+ * is of a character set that nobody told us (RFC 1428). */
+static void add_encoded(struct span name, struct buf *out)
+{
+	const bool known = is_utf8(name);
+	const char *begin = known ? "=?utf-8?q?" : "=?unknown-8bit?q?";
+	size_t word = out->len;
+
+	buf_add_str(out, begin);
+	while (name.n > 0) {
+		size_t n = known ? utf8_length(name) : 1;
+		if (out->len - word + 3 * n + 2 > 75) {
+			buf_add_str(out, "?= ");
+			word = out->len;
+			buf_add_str(out, begin);
+		}
+		add_encoded_octets(span_make(name.p, n), out);
+		name = span_from(name, n);
 	}
 	buf_add_str(out, "?=");
 }
@@ -162,7 +206,7 @@ void sender_add_from(const struct sender *s, struct buf *out)
 	}
 	buf_init(&gecos, 1024);
 	if (!s->rules.full_name && !s->rules.given) {
-		add_gecos(s->rules.uid, &gecos);
+		add_own_name(s->rules.uid, &gecos);
 		if (!gecos.failed)
 			name = buf_span(&gecos);
 	}

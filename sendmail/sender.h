@@ -26,5 +26,8 @@ struct sender {
 int sender_settle(const struct sender_rules *rules, struct sender *ret, struct err *e);
 /* Appends the value of a From field: `address`, or `"Full Name" <address>`. */
 void sender_add_from(const struct sender *s, struct buf *out);
+/* Appends the full name in a GECOS field of the user database: what stands before the first comma,
+ * '&' being the login name with a capital; control characters are left out. */
+void sender_add_gecos(const char *gecos, const char *login, struct buf *out);
 
 #endif

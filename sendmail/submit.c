@@ -158,7 +158,7 @@ static int store_message(struct run *r, struct submitted *ret, struct err *e)
 	int result = -1;
 
 	if (!rcpt) {
-		err_set(e, EX_OSERR, "out of memory");
+		err_set(e, EX_TEMPFAIL, "out of memory");
 		goto out;
 	}
 	memcpy(m.key, r->key, sizeof(m.key));
@@ -197,7 +197,7 @@ int submit_run(const struct submit *s, struct submitted *ret, struct err *e)
 	r = (struct run) { .s = s, .recipients = recipients_new(&rules), .spool = { .fd = -1 } };
 	intake_init(&r.intake, !s->options->ignore_dots);
 	if (!r.recipients) {
-		err_set(e, EX_OSERR, "out of memory");
+		err_set(e, EX_TEMPFAIL, "out of memory");
 		goto out;
 	}
 	if (prepare(&r, e) != 0 || read_message(&r, e) != 0 || store_message(&r, &done, e) != 0)

@@ -9,7 +9,7 @@
 struct row {
 	struct store_listed l;
 	int64_t recipient;
-	uid_t uid;
+	int64_t uid;
 	char sender[256], address[256], state[8], reply[REPLY_MAX];
 };
 
@@ -28,7 +28,7 @@ static void read_row(sqlite3_stmt *q, struct row *r)
 	copy_text(q, 7, r->state, sizeof r->state);
 	copy_text(q, 8, r->reply, sizeof r->reply);
 	r->recipient = sqlite3_column_int64(q, 1);
-	r->uid = (uid_t)sqlite3_column_int64(q, 3);
+	r->uid = sqlite3_column_int64(q, 3);
 	r->l = (struct store_listed) {
 		.message = sqlite3_column_int64(q, 0),
 		.submitted = sqlite3_column_int64(q, 2),
@@ -69,7 +69,7 @@ int store_list(struct store *s, uid_t uid, bool (*fn)(void *arg, const struct st
 		for (int i = 0; i < n && go_on; i++) {
 			message = row[i].l.message;
 			recipient = row[i].recipient;
-			if (uid == (uid_t)-1 || uid == row[i].uid)
+			if (uid == (uid_t)-1 || (int64_t)uid == row[i].uid)
 				go_on = fn(arg, &row[i].l);
 		}
 	} while (n == PAGE && go_on);

@@ -21,7 +21,7 @@ BUILD = os.path.abspath(os.environ.get("CENMAIL_BUILD", "build"))
 SENDMAIL = os.path.join(BUILD, "sendmail")
 FLUSH = os.path.join(BUILD, "cenmail-flush")
 
-USAGE, DATAERR, NOINPUT, NOUSER, OSERR, TEMPFAIL, CONFIG = 64, 65, 66, 67, 71, 75, 78
+USAGE, DATAERR, NOINPUT, NOUSER, OSERR, IOERR, TEMPFAIL, CONFIG = 64, 65, 66, 67, 71, 74, 75, 78
 WHOLE = b"From: a@b\r\nDate: x\r\nMessage-ID: <1@b>\r\n"  # with these, no field is missing
 RECEIVED = re.compile(
     rb"\AReceived: by shanghai\.example\.cn \(cenmail, from userid (\d+)\)\r\n"
@@ -387,6 +387,17 @@ def test_wrong_configuration(queue, text, words):
     queue.assert_empty()
 
 
+@pytest.mark.parametrize("conf, args", [("nonsense 1\n", ["x@y"]), ("", ["-k", "x@y"])],
+                         ids=["configuration", "usage"])
+def test_what_ends_a_call_early_is_said_to_syslog(queue, conf, args):
+    """Most callers show nobody what the program says, and here the log is not known yet."""
+    with open(queue.conf, "a") as f:
+        f.write(conf)
+    done = subprocess.run(["strace", "-e", "trace=connect", SENDMAIL, *args], env=queue.env(),
+                          stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+    assert done.returncode in (CONFIG, USAGE) and b'sun_path="/dev/log"' in done.stderr
+
+
 def test_unreadable_configuration(queue):
     os.unlink(queue.conf)
     refused(queue.run("x@y", data=b"\nz\n"), CONFIG, queue.conf)
@@ -595,6 +606,27 @@ def test_mailq(queue):
         assert [line.strip() for line in lines[2:5]] == ["x@y", "z@y", ""]
         assert lines[5].endswith(" MAILER-DAEMON")
         assert lines[-1] == "-- 1 Kbytes in 2 Requests."
+
+
+def test_mailq_marks_each_recipient_that_is_held(queue):
+    accepted(queue.run("-f", "a@b", "first@y", "second@y", data=b"\nz\n"))
+    for held in "first@y", "second@y":
+        db = sqlite3.connect(queue.db)
+        db.execute("update recipient set state='queued'")
+        db.execute("update recipient set state='held' where address=?", [held])
+        db.commit()
+        db.close()
+        lines = accepted(queue.run("-bp")).stdout.decode().splitlines()
+        assert [line.split() for line in lines if line.endswith("@y")] == [
+            ["!", a] if a == held else [a] for a in ("first@y", "second@y")]
+
+
+@pytest.mark.parametrize("args", [["--help"], ["--version"], ["-bp"]])
+def test_output_that_can_not_be_written(queue, args):
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([SENDMAIL, *args], stdin=subprocess.DEVNULL, stdout=full,
+                              stderr=subprocess.PIPE, env=queue.env(), timeout=20)
+    refused(done, IOERR, "can't be written")
 
 
 def test_help_and_version_need_no_configuration():

@@ -162,6 +162,8 @@ static void test_refused(void **state)
 		{ "sendmail", "-tf" },
 		{ "sendmail", "-N", "sometimes", "x" },
 		{ "sendmail", "-N", "", "x" },
+		{ "sendmail", "-N", "success,", "x" },
+		{ "sendmail", "-N", ",success", "x" },
 		{ "sendmail", "-Nnever,failure", "x" },
 		{ "sendmail", "-R", "some", "x" },
 		{ "sendmail", "-V", "a=b", "x" },

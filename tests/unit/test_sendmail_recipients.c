@@ -3,7 +3,6 @@
  */
 #include "sendmail/aliases.h"
 #include "sendmail/recipients.h"
-#include "sendmail/sender.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -254,75 +253,6 @@ static void test_maximum(void **state)
 	recipients_free(r);
 }
 
-static void test_sender(void **state)
-{
-	static const struct {
-		const char *given, *name, *address, *from; /* address NULL: refused */
-	} t[] = {
-		{ "a@b", NULL, "a@b", "a@b" },
-		{ "a@b", "Foo Bar", "a@b", "Foo Bar <a@b>" },
-		{ "X <a@b>", "", "a@b", "a@b" },
-		{ "root", "Cron (Daemon)", "root@x.y", "\"Cron (Daemon)\" <root@x.y>" },
-		{ "a@b", "O\"Neil \\x", "a@b", "\"O\\\"Neil \\\\x\" <a@b>" },
-		{ "a@b", "\345\261\261\347\224\260 T", "a@b",
-			"=?utf-8?q?=E5=B1=B1=E7=94=B0=20T?= <a@b>" },
-		{ "", NULL, "", "MAILER-DAEMON@x.y" },
-		{ "<>", "Foo", "", "MAILER-DAEMON@x.y" },
-		{ NULL, "F", "root@x.y", "F <root@x.y>" },
-		{ "a\nb@c", NULL, NULL, NULL },
-		{ "a@b\r\nRCPT TO:<c@d>", NULL, NULL, NULL },
-		{ "a\351@b", NULL, NULL, NULL },
-		{ "a@b, c@d", NULL, NULL, NULL },
-		{ "a@b", "x\nBcc: y", NULL, NULL },
-		{ "a b", NULL, NULL, NULL },
-	};
-
-	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
-		struct sender_rules rules = { t[i].given, t[i].name, 0, "x.y" };
-		struct sender s;
-		struct err e = { 0 };
-		struct buf out;
-		int r = sender_settle(&rules, &s, &e);
-		if (!t[i].address) {
-			if (r == 0)
-				fail_msg("row %zu was taken", i);
-			assert_int_equal(e.code, EX_DATAERR);
-			continue;
-		}
-		if (r != 0)
-			fail_msg("row %zu: %s", i, e.text);
-		buf_init(&out, 4096);
-		sender_add_from(&s, &out);
-		assert_string_equal(s.address, t[i].address);
-		assert_string_equal(buf_str(&out), t[i].from);
-		buf_done(&out);
-	}
-}
-
-/* Encoded words are at most 75 octets, and hold whole characters. */
-static void test_long_name(void **state)
-{
-	char name[200] = "";
-	struct sender_rules rules = { "a@b", name, 0, "x.y" };
-	struct sender s;
-	struct buf out;
-
-	for (size_t i = 0; i + 3 < sizeof(name); i += 3)
-		memcpy(name + i, "\345\261\261", 4);
-	assert_int_equal(sender_settle(&rules, &s, NULL), 0);
-	buf_init(&out, 4096);
-	sender_add_from(&s, &out);
-	const char *p = buf_str(&out);
-	while (strncmp(p, "=?", 2) == 0) {
-		size_t n = strcspn(p, " ");
-		assert_true(n <= 75);
-		assert_int_equal((n - 12) % 9, 0);
-		p += n + 1;
-	}
-	assert_string_equal(p, "<a@b>");
-	buf_done(&out);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -334,8 +264,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			test_alias_over_the_maximum, make_path, remove_path),
 		cmocka_unit_test(test_maximum),
-		cmocka_unit_test(test_sender),
-		cmocka_unit_test(test_long_name),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
