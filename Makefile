@@ -3,7 +3,7 @@
 #   make asan    the same tests on binaries built with ASan and UBSan; make tsan: with TSan
 #   make lint    clang-format, cppcheck, clang-tidy, mandoc, shellcheck, and clang's own warnings
 #   make bench   measurements beside the peers; make soak: the long forms of the tests
-#   make valgrind  the unit tests under valgrind
+#   make valgrind  the unit tests under valgrind; -j2 runs two at once
 #   make install DESTDIR= PREFIX=/usr ROLE="sender relay"   (one of the two: that host's part only)
 
 PREFIX     ?= /usr
@@ -110,10 +110,11 @@ soak:
 	CENMAIL_SOAK=1 $(MAKE) test
 bench: all tools
 	CENMAIL_BUILD=$(BUILD) $(PYTHON) tests/bench/bench.py
-valgrind: units
-	@set -e; for unit in $(UNITS); do echo "$$unit"; \
-		valgrind -q --error-exitcode=1 --leak-check=full --show-leak-kinds=definite,possible \
-			--errors-for-leak-kinds=definite,possible "$$unit"; done
+# Each unit a target of its own, so that -j spreads them.
+valgrind: $(UNITS:%=%.valgrind)
+%.valgrind: %
+	valgrind -q --error-exitcode=1 --leak-check=full --show-leak-kinds=definite,possible \
+		--errors-for-leak-kinds=definite,possible $<
 clean:
 	rm -rf build
 

@@ -1,20 +1,34 @@
-"""Programs by others, as peers: fetched from Debian and unpacked beside the system, never
-installed, as some of them would bring a mail-transport-agent along."""
+"""Programs by others, as callers and peers: fetched from Debian and unpacked beside the system,
+never installed, as some of them would bring a mail-transport-agent along, and others a daemon.
+
+`python3 tests/tools/peers.py` fetches them (./install.sh check does); a test run that finds them
+missing tries by itself. apt works out what they depend on; Postfix among them is what satisfies
+those that want a mail server, and it is unpacked in a place of its own: its sendmail is not ours."""
 
 import contextlib
 import fcntl
-import glob
 import os
 import pathlib
+import re
+import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 
 import pytest
 
-# What else has to be unpacked with it, where the system has it not.
-BESIDE = {"bsd-mailx": ["liblockfile1", "libbsd0"], "s-nail": ["libidn2-0", "libtinfo6"],
-          "postfix": ["libicu72", "libdb5.3", "libnsl2"]}
+PEERS = ["postfix", "bsd-mailx", "s-nail", "mutt", "git-email", "php-cli", "libemail-sender-perl",
+         "libmime-lite-perl", "ruby-mail", "cron", "at", "anacron", "logwatch", "fail2ban",
+         "pflogsumm"]
+ALONE = ["mdadm"]  # without what it depends on (udev): only its monitor is of interest
+APART = {"postfix"}
+BYTES_MAX = 60_000_000  # they are half of that
+TRIES = 3
+
+
+class CantBeHad(Exception):
+    """Why the packages are not there, for people."""
 
 
 def _cache():
@@ -25,57 +39,108 @@ def _cache():
     return path
 
 
-@contextlib.contextmanager
-def _alone(package):
-    """One process at a time unpacks it: test runs share the cache."""
-    with open(_cache() / f".{package}.lock", "w") as lock:
+def _run(argv, **more):
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False, **more)
+    except (OSError, subprocess.TimeoutExpired) as e:
+        raise CantBeHad(f"{argv[0]}: {e}") from None
+    if done.returncode != 0:
+        raise CantBeHad(f"{' '.join(argv[:2])}: {done.stderr.strip()[-300:]}")
+    return done.stdout
+
+
+def _installed():
+    said = _run(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n"])
+    return set(re.findall(r"^(\S+) installed$", said, re.M))
+
+
+def _apt(directory):
+    """apt-get that changes nothing of the system's, its caches least of all."""
+    (directory / "archives/partial").mkdir(parents=True, exist_ok=True)
+    return ["apt-get", "-y", "-qq", "--no-install-recommends", "-o", f"Dir::Cache={directory}",
+            "-o", "Debug::NoLocking=1", "-o", "APT::Sandbox::User=root"]
+
+
+def _wanted(directory):
+    """NAME=VERSION of all that is needed and not installed here; they are not too much."""
+    said = _run([*_apt(directory), "--print-uris", "install", *PEERS])
+    said += _run([*_apt(directory), "--print-uris", "download", *ALONE], cwd=directory)
+    found = re.findall(r"^'[^']*' ([a-z0-9+.-]+)_(\S+)_\w+\.deb (\d+)", said, re.M)
+    have = _installed() - set(PEERS)
+    wanted = [(name, version.replace("%3a", ":")) for name, version, _ in found if name not in have]
+    size = sum(int(n) for name, _, n in found if name not in have)
+    if size > BYTES_MAX:
+        raise CantBeHad(f"they would be {size} octets, and {BYTES_MAX} are the most")
+    return wanted
+
+
+def _merge_usr(root):
+    """/bin, /sbin and /lib are /usr's, as on the system."""
+    for name in ("bin", "sbin", "lib", "lib64"):
+        if (root / name).is_dir():
+            shutil.copytree(root / name, root / "usr" / name, symlinks=True, dirs_exist_ok=True)
+            shutil.rmtree(root / name)
+
+
+def _fill(tree):
+    """All of it into `tree`, a file of Postfix's into `tree`/postfix, all others into /all."""
+    with tempfile.TemporaryDirectory(dir=_cache()) as new:
+        new = pathlib.Path(new)
+        wanted = _wanted(new)
+        _run([*_apt(new), "download", *(f"{name}={version}" for name, version in wanted)], cwd=new)
+        for archive in sorted(new.glob("*.deb")):
+            package = archive.name.split("_")[0]
+            to = tree / (package if package in APART else "all")
+            to.mkdir(parents=True, exist_ok=True)
+            _run(["dpkg", "-x", str(archive), str(to)])
+            _merge_usr(to)
+    (tree / "versions").write_text("".join(f"{name} {version}\n" for name, version in wanted))
+
+
+def fetch():
+    """The tree, fetched by whoever comes first: test runs share it."""
+    stamp = "".join(f"{p}\n" for p in PEERS + ALONE)
+    tree, mark = _cache() / "tree", _cache() / "complete"
+    with open(_cache() / "lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        if not mark.exists() or mark.read_text() != stamp:
+            mark.unlink(missing_ok=True)
+            shutil.rmtree(tree, ignore_errors=True)
+            _fill(tree)
+            mark.write_text(stamp)
+    return tree
 
 
-def _download(package, directory):
-    done = subprocess.run(["apt-get", "download", "-q", package], cwd=directory, timeout=300,
-                          capture_output=True, text=True, check=False)
-    return done.returncode == 0, done.stderr
+def version(package):
+    """As Debian has it, of what was unpacked or else is installed."""
+    found = re.search(rf"^{re.escape(package)} (\S+)$", (fetch() / "versions").read_text(), re.M)
+    return found[1] if found else _run(["dpkg-query", "-W", "-f", "${Version}", package])
 
 
-def _missing(program, env):
-    done = subprocess.run(["ldd", program], capture_output=True, text=True, env=env, check=False)
-    return "not found" in done.stdout
+def tree():
+    """The tree, for a test, which is skipped where it can't be had."""
+    try:
+        return fetch()
+    except CantBeHad as why:
+        pytest.skip(f"the programs of others can't be had: {why}")
 
 
 class Peer:
-    """An unpacked package."""
+    """A program of an unpacked package, run outside of a Host (tests/tools/host.py)."""
 
     def __init__(self, package):
-        self.root = _cache() / package
-        with _alone(package):
-            if not (self.root / "unpacked").exists():
-                self._unpack(package)
-
-    def _unpack(self, package):
-        with tempfile.TemporaryDirectory() as new:
-            good, why = _download(package, new)
-            if not good:
-                pytest.skip(f"{package} can't be had: apt-get download says: {why.strip()[-200:]}")
-            for beside in BESIDE.get(package, []):
-                _download(beside, new)
-            for archive in glob.glob(f"{new}/*.deb"):
-                subprocess.run(["dpkg", "-x", archive, str(self.root)], check=True, timeout=120)
-        (self.root / "unpacked").touch()
+        self.root = tree() / (package if package in APART else "all")
 
     @property
     def env(self):
-        """With its own libraries, after the system's."""
+        """With the libraries that were unpacked, after the system's."""
         libraries = [self.root / "usr/lib/postfix",
-                     *[pathlib.Path(p) for p in glob.glob(f"{self.root}/usr/lib/*-linux-gnu")]]
+                     *sorted((self.root.parent / "all/usr/lib").glob("*-linux-gnu"))]
         return {**os.environ, "LD_LIBRARY_PATH": ":".join(str(p) for p in libraries)}
 
     def program(self, path):
         program = self.root / path
         assert program.exists(), f"{program} is not in the package"
-        if _missing(program, self.env):
-            pytest.skip(f"{program.name} lacks a library here")
         return program
 
 
@@ -93,3 +158,21 @@ def accepts(port):
     except OSError:
         return False
     return True
+
+
+def main():
+    why = None
+    for _ in range(TRIES):
+        try:
+            print(f"peers of the tests are unpacked in {fetch()}")
+            return 0
+        except CantBeHad as e:
+            why = e
+        with contextlib.suppress(CantBeHad):
+            _run(["apt-get", "update", "-qq"])
+    print(f"peers of the tests can't be had, so their tests will be skipped: {why}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
