@@ -174,12 +174,16 @@ static bool take_word(struct span word, struct said *s)
 	return true;
 }
 
-/* Words are read from the end of the text backwards, so that nothing in what the listener quotes
- * before them can pass for one. */
+/* Only an answer of the listener's own, which begins with its name, has them: it also passes on
+ * what SES said, in which a sender may have a part. They are read from the end backwards, so that
+ * nothing that is quoted before them can pass for one. */
 static struct said read_words(const char *text)
 {
 	struct said s = { 0 };
 	struct span rest = span_trim(span_of(text));
+
+	if (!span_starts_nocase(rest, "cenmail: "))
+		return s;
 
 	while (rest.n > 0) {
 		size_t begin = rest.n;

@@ -43,8 +43,8 @@ struct verdict {
 #define VERDICT_QUOTA_MS     ((int64_t)3600000)
 #define VERDICT_RETRY_MAX_MS ((int64_t)86400000)
 
-/* Whose answer it is: the listener says `class=` itself, and is believed; SES's and everybody
- * else's answers are read by code and text. */
+/* Whose answer it is: in its own answers (`cenmail: …`) the listener says `class=` and is believed;
+ * SES's and everybody else's are read by code and text. */
 struct verdict_rules {
 	bool peer_says_class; /* the peer offered XONCE */
 	const char *sender;   /* for 554 … not verified: does it name this sender? */

@@ -22,6 +22,7 @@
 #define FLUSH_SETTLE_MS   10    /* and how old one may get before */
 #define FLUSH_IDLE_MS     5000  /* a connection to a peer without XONCE is kept so long */
 #define FLUSH_LAST_MS     30000 /* for what is in flight, when the flusher has to go */
+#define FLUSH_OPENING_MS  30000 /* from connect to ready, where there is another relay */
 #define FLUSH_TX_MS       (10 * 60 * 1000)
 #define FLUSH_BACKOFF_MIN 1000
 #define FLUSH_BACKOFF_MAX 30000

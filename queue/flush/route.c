@@ -139,7 +139,10 @@ void route_pause(struct route *r, int64_t ms, int64_t now)
 	r->resume_at = now + (ms < FLUSH_BACKOFF_MIN ? FLUSH_BACKOFF_MIN : ms);
 }
 
-static struct link *connect_to(struct flusher *f, const struct relay_end *end, int64_t now)
+/* Where there is another relay, one that takes the connection and then says nothing is given up
+ * while this flusher still has time for the other; RFC 5321 would have it wait five minutes. */
+static struct link *connect_to(
+	struct flusher *f, const struct route *r, const struct relay_end *end, int64_t now)
 {
 	const struct conf_mail *c = f->conf;
 	const struct link_options o = {
@@ -149,6 +152,7 @@ static struct link *connect_to(struct flusher *f, const struct relay_end *end, i
 			.window = (unsigned)c->window,
 			.window_bytes = (size_t)c->window_bytes,
 			.total_ms = FLUSH_TX_MS,
+			.opening_ms = r->ends > 1 ? FLUSH_OPENING_MS : 0,
 		},
 		.tls = end->tls,
 	};
@@ -186,7 +190,7 @@ void route_tend(struct flusher *f, struct route *r, int64_t now)
 			break;
 		if (!w->link) {
 			*w = (struct way) { .end = &r->end[r->at] };
-			w->link = connect_to(f, w->end, now);
+			w->link = connect_to(f, r, w->end, now);
 			if (!w->link)
 				route_pause(r, FLUSH_BACKOFF_MIN, now);
 		}

@@ -22,9 +22,9 @@ struct client *client_new(const struct client_options *o, int64_t now_ms)
 		return NULL;
 	assert(o->window > 0);
 	c->o = *o;
-	c->now_ms = now_ms;
+	c->born_ms = c->now_ms = now_ms;
 	parser_init(&c->parser);
-	buf_init(&c->out, OUT_MAX);
+	buf_init_secret(&c->out, OUT_MAX); /* AUTH goes through it */
 	client_expect(c, STEP_GREETING, NULL, 0, 0);
 	client_note_written(c);
 	if (c->state == CLIENT_DEAD) {
@@ -40,7 +40,6 @@ void client_free(struct client *c)
 		return;
 	sasl_login_free(c->login);
 	parser_done(&c->parser);
-	wipe(c->out.data, c->out.cap);
 	buf_done(&c->out);
 	free(c->fifo);
 	free(c);
@@ -181,6 +180,8 @@ int64_t client_deadline(const struct client *c, enum step *ret_step)
 		at = c->head_since_ms + (fixed ? fixed : patience_s[step] * INT64_C(1000));
 	if (c->writing)
 		at = min64(at, c->write_since_ms + (fixed ? fixed : WRITE_MS));
+	if (c->o.opening_ms && c->state == CLIENT_OPENING)
+		at = min64(at, c->born_ms + c->o.opening_ms);
 	if (c->o.total_ms && c->first && c->first->began)
 		at = min64(at, c->first_since_ms + c->o.total_ms +
 				       (int64_t)(c->first->content.n / MB) * 60 * 1000);

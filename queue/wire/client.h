@@ -72,6 +72,7 @@ struct client_options {
 	int64_t total_ms;          /* from a transaction's first octet, or the end of the one
 				      before it, to its last reply; it grows by a minute a
 				      megabyte of content. 0: none */
+	int64_t opening_ms;        /* from client_new to CLIENT_READY; 0: none */
 	int64_t reply_ms;          /* 0: RFC 5321 section 4.5.3.2's for each step; else, for
 				      tests, this for every reply and for a write's progress */
 };

@@ -122,7 +122,6 @@ void client_on_early_refusal(struct client *c, const struct expect *x, const str
 {
 	struct outcome fault = { .step = STEP_CONTENT, .lost = true, .reply = *r };
 
-	client_settle(x->t, STEP_CONTENT, r);
-	client_finish(c, x->t);
+	settle_content(c, x->t, r);
 	client_die(c, &fault, NULL);
 }

@@ -50,7 +50,7 @@ struct expect {
 struct client {
 	struct client_options o;
 	enum client_state state;
-	int64_t now_ms;
+	int64_t born_ms, now_ms;
 	struct parser parser;
 	struct ehlo ehlo;
 	struct outcome fault;
@@ -130,7 +130,8 @@ void client_on_go_ahead(struct client *c, const struct expect *x, const struct r
 void client_on_no_data(struct client *c, const struct expect *x, const struct reply *r);
 void client_on_content(struct client *c, const struct expect *x, const struct reply *r);
 void client_on_no_content(struct client *c, const struct expect *x, const struct reply *r);
-/* A refusal that came before the content was written whole: the last word on this connection. */
+/* A refusal that came before the content was written whole: the last word on this connection. Under
+ * LMTP it is one recipient's; what the others would have been told is not known. */
 void client_on_early_refusal(struct client *c, const struct expect *x, const struct reply *r);
 /* Whether the content is owed more replies (LMTP: one for each accepted recipient). */
 bool client_content_owes(const struct client *c, const struct transaction *t);

@@ -396,6 +396,26 @@ static void test_deadlines(void **state)
 	talk_end(&k);
 }
 
+/* A peer that takes its time over every reply does not keep the next relay waiting for ever. */
+static void test_opening_deadline(void **state)
+{
+	struct talk k = { .peer.offers = "", .options.opening_ms = 45000 };
+	enum step step = STEP_QUIT;
+
+	talk_start(&k);
+	assert_int_equal(client_deadline(k.c, &step), 1000 + 45000);
+	assert_int_equal(step, STEP_GREETING);
+	k.now_ms += 40000;
+	client_input(k.c, span_of("220 here\r\n"), k.now_ms);
+	client_written(k.c, client_output(k.c, k.now_ms).n, k.now_ms);
+	assert_int_equal(client_deadline(k.c, &step), 1000 + 45000);
+	assert_int_equal(step, STEP_EHLO);
+	client_input(k.c, span_of("250 here\r\n"), k.now_ms);
+	assert_int_equal(client_state(k.c), CLIENT_READY);
+	assert_true(client_deadline(k.c, &step) == INT64_MAX);
+	talk_end(&k);
+}
+
 static void test_total_deadline(void **state)
 {
 	struct talk k = { .peer.offers = "", .options.total_ms = 50000, .options.reply_ms = 60000 };
@@ -431,6 +451,7 @@ int main(void)
 		cmocka_unit_test(test_gate),
 		cmocka_unit_test(test_gate_times_out),
 		cmocka_unit_test(test_deadlines),
+		cmocka_unit_test(test_opening_deadline),
 		cmocka_unit_test(test_total_deadline),
 	};
 

@@ -258,29 +258,36 @@ static void test_closing_in_the_middle(void **state)
 	talk_end(&k);
 }
 
-/* A refusal while the content is being written is the answer to it; the connection is over. */
+/* A refusal while the content is being written is the answer to it, and the connection is over.
+ * Under LMTP it is the first recipient's (D6): the other one is tried again. */
 static void test_refused_in_the_middle(void **state)
 {
-	struct talk k = { 0 };
-	struct message m[2];
-
-	talk_start_mode(&k, &modes[0]);
-	talk_run(&k);
-	message_init(&m[0], 1, 2);
-	message_init(&m[1], 2, 1);
-	client_submit(k.c, &m[0].t, k.now_ms);
-	client_submit(k.c, &m[1].t, k.now_ms);
-	struct span out = client_output(k.c, k.now_ms);
-	client_written(k.c, (size_t)(strstr(out.p, "LAST\r\n") - out.p) + 10, k.now_ms);
-	client_input(k.c, span_of("250 a\r\n250 b\r\n250 b\r\n552 5.3.4 too big\r\n"), k.now_ms);
-	assert_int_equal(client_state(k.c), CLIENT_DEAD);
-	assert_ptr_equal(client_done(k.c), &m[0].t);
-	assert_int_equal(m[0].rcpt[0].outcome.reply.code, 552);
-	assert_true(is_answered(&m[0].rcpt[1].outcome));
-	assert_ptr_equal(client_done(k.c), &m[1].t);
-	assert_true(m[1].rcpt[0].outcome.lost && !m[1].rcpt[0].outcome.maybe_sent);
-	assert_true(client_fault(k.c)->lost);
-	talk_end(&k);
+	for (int lmtp = 0; lmtp < 2; lmtp++) {
+		struct talk k = { 0 };
+		struct message m[2];
+		talk_start_mode(&k, &modes[lmtp ? 0 : 1]);
+		talk_run(&k);
+		message_init(&m[0], 1, 2);
+		message_init(&m[1], 2, 1);
+		client_submit(k.c, &m[0].t, k.now_ms);
+		client_submit(k.c, &m[1].t, k.now_ms);
+		struct span out = client_output(k.c, k.now_ms);
+		client_written(k.c, (size_t)(strstr(out.p, "LAST\r\n") - out.p) + 10, k.now_ms);
+		client_input(
+			k.c, span_of("250 a\r\n250 b\r\n250 b\r\n552 5.3.4 too big\r\n"), k.now_ms);
+		assert_int_equal(client_state(k.c), CLIENT_DEAD);
+		assert_ptr_equal(client_done(k.c), &m[0].t);
+		assert_int_equal(m[0].rcpt[0].outcome.reply.code, 552);
+		assert_true(is_answered(&m[0].rcpt[0].outcome));
+		assert_int_equal(is_answered(&m[0].rcpt[1].outcome), !lmtp);
+		assert_int_equal(m[0].rcpt[1].outcome.lost, lmtp);
+		assert_int_equal(m[0].rcpt[1].outcome.step, STEP_CONTENT);
+		assert_false(m[0].rcpt[1].outcome.maybe_sent);
+		assert_ptr_equal(client_done(k.c), &m[1].t);
+		assert_true(m[1].rcpt[0].outcome.lost && !m[1].rcpt[0].outcome.maybe_sent);
+		assert_true(client_fault(k.c)->lost);
+		talk_end(&k);
+	}
 }
 
 /* What nothing was said of is not blamed on its message (verdict.h: own_mail). */
