@@ -4,8 +4,8 @@
  */
 #include "sendmail/aliases.h"
 
+#include "base/address_list.h"
 #include "base/log.h"
-#include "sendmail/address_list.h"
 
 #include <assert.h>
 #include <errno.h>

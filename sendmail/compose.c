@@ -3,10 +3,10 @@
  */
 #include "sendmail/compose.h"
 
+#include "base/address_list.h"
 #include "base/clock.h"
 #include "base/number.h"
 #include "base/random.h"
-#include "sendmail/address_list.h"
 #include "sendmail/intake.h"
 #include "sendmail/longline.h"
 

@@ -3,6 +3,8 @@
  */
 #include "sendmail/header.h"
 
+#include "base/field.h"
+
 static const struct known {
 	const char *name;
 	unsigned flags;
@@ -28,57 +30,20 @@ static const struct known {
 	{ "Resent-Message-ID", HEADER_RESENT, HEADER_OTHER },
 };
 
-static bool is_blank(char c)
-{
-	return c == ' ' || c == '\t';
-}
-
-/* Where the name ends and where the colon stands. False: this is no field. */
-static bool split_name(struct span line, size_t *ret_name, size_t *ret_colon)
-{
-	size_t i = 0;
-
-	while (i < line.n && line.p[i] > ' ' && line.p[i] < 127 && line.p[i] != ':')
-		i++;
-	*ret_name = i;
-	while (i < line.n && is_blank(line.p[i]))
-		i++;
-	*ret_colon = i;
-	return *ret_name > 0 && i < line.n && line.p[i] == ':';
-}
-
 bool header_is_field(struct span line)
 {
-	size_t name, colon;
-	return split_name(line, &name, &colon);
-}
-
-/* The length of the first line of s with its line end. */
-static size_t line_length(struct span s)
-{
-	long nl = span_find(s, '\n');
-	return nl < 0 ? s.n : (size_t)nl + 1;
+	return field_begins(line);
 }
 
 bool header_next(struct span *rest, struct header_field *ret)
 {
-	size_t n, name, colon;
+	struct field f;
 
-	if (rest->n == 0)
+	if (!field_next(rest, &f))
 		return false;
-	n = line_length(*rest);
-	while (n < rest->n && is_blank(rest->p[n]))
-		n += line_length(span_from(*rest, n));
-
-	*ret = (struct header_field) { .raw = span_make(rest->p, n) };
-	*rest = span_from(*rest, n);
-	if (!split_name(ret->raw, &name, &colon))
-		return true;
-	ret->value = span_from(ret->raw, colon + 1);
-	if (ret->value.n >= 2)
-		ret->value.n -= 2;
+	*ret = (struct header_field) { .raw = f.raw, .value = f.value };
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-		if (!span_eq_nocase(span_make(ret->raw.p, name), span_of(known[i].name)))
+		if (!span_eq_nocase(f.name, span_of(known[i].name)))
 			continue;
 		ret->flags = known[i].flags;
 		ret->id = known[i].id;

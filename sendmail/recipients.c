@@ -5,8 +5,8 @@
 #include "sendmail/recipients.h"
 
 #include "base/address.h"
+#include "base/address_list.h"
 #include "base/log.h"
-#include "sendmail/address_list.h"
 #include "sendmail/aliases.h"
 
 #include <inttypes.h>

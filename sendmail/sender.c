@@ -4,7 +4,7 @@
  */
 #include "sendmail/sender.h"
 
-#include "sendmail/address_list.h"
+#include "base/address_list.h"
 
 #include <pwd.h>
 

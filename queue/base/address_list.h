@@ -12,7 +12,8 @@
 struct mailbox {
 	struct span addr; /* without comments and blanks, otherwise as given; "" for <> */
 	bool bare;        /* holds no '@': a name that has to be qualified */
-	size_t end;       /* where in the list it ends: a bare name's '@domain' goes here */
+	size_t begin; /* where in the list addr begins, comments and blanks within it included */
+	size_t end;   /* where in the list it ends: a bare name's '@domain' goes here */
 };
 
 /* Calls fn for each mailbox, in order; a non-zero answer ends it and is answered. -1 with err

@@ -2,7 +2,7 @@
  * One pass over an address list. The text of an address is gathered without comments and folds;
  * whether it was an address or only the name before one is known at '<', ':' or the separator.
  */
-#include "sendmail/address_list.h"
+#include "base/address_list.h"
 
 #include "base/log.h"
 
@@ -13,7 +13,8 @@ struct scan {
 	struct span list;
 	size_t i;     /* next octet */
 	size_t start; /* of the mailbox under way */
-	size_t end;   /* behind the last octet of text */
+	size_t begin; /* at the first octet of text */
+	size_t end;   /* behind the last one */
 	char text[TEXT_MAX];
 	size_t n;
 	bool over;  /* text is full */
@@ -41,8 +42,13 @@ static bool joins(char c)
 	return c == '.' || c == '@' || c == ':' || c == ',';
 }
 
-static void keep(struct scan *s, char c)
+/* The next octet is text. */
+static void keep(struct scan *s)
 {
+	char c = s->list.p[s->i];
+
+	if (s->n == 0)
+		s->begin = s->i;
 	if (s->blank && s->n > 0 && !joins(c) && !joins(s->text[s->n - 1]))
 		s->gap = true;
 	s->blank = false;
@@ -50,7 +56,7 @@ static void keep(struct scan *s, char c)
 		s->text[s->n++] = c;
 	else
 		s->over = true;
-	s->end = s->i + 1;
+	s->end = ++s->i;
 }
 
 static void forget_text(struct scan *s)
@@ -97,21 +103,19 @@ static int skip_comment(struct scan *s, struct err *e)
 /* A quoted string or a domain literal, kept as given but for the line ends of a fold. */
 static int take_enclosed(struct scan *s, char close, struct err *e)
 {
-	keep(s, s->list.p[s->i++]);
-	for (; s->i < s->list.n; s->i++) {
+	keep(s);
+	while (s->i < s->list.n) {
 		char c = s->list.p[s->i];
-		if (c == '\r' || c == '\n')
+		if (c == '\r' || c == '\n') {
+			s->i++;
 			continue;
+		}
 		s->blank = false;
-		keep(s, c);
-		if (c == close) {
-			s->i++;
+		keep(s);
+		if (c == close)
 			return 0;
-		}
-		if (c == '\\' && s->i + 1 < s->list.n) {
-			s->i++;
-			keep(s, s->list.p[s->i]);
-		}
+		if (c == '\\' && s->i < s->list.n)
+			keep(s);
 	}
 	return refuse(
 		s, close == '"' ? "a quoted string that does not end" : "a [ without its ]", e);
@@ -148,7 +152,8 @@ static int finish(struct scan *s, int (*fn)(void *, const struct mailbox *, stru
 	if (s->n > 0 && s->gap)
 		return refuse(s, "no address, or two without a comma between them,", e);
 	if (s->n > 0 || s->had_angle) {
-		struct mailbox m = { span_make(s->text, s->n), !s->at && s->n > 0, s->end };
+		struct mailbox m = { span_make(s->text, s->n), !s->at && s->n > 0, s->begin,
+			s->end };
 		r = fn(arg, &m, e);
 	}
 	forget_text(s);
@@ -163,7 +168,7 @@ static int open_angle(struct scan *s, struct err *e)
 		return refuse(s, "a second < in one address", e);
 	forget_text(s);
 	s->angle = s->had_angle = true;
-	s->end = ++s->i;
+	s->begin = s->end = ++s->i;
 	return 0;
 }
 
@@ -228,11 +233,10 @@ static int take(struct scan *s, struct err *e)
 	case '=':
 		word = s->angle ? 0 : encoded_word(span_from(s->list, s->i));
 		while (word-- > 1)
-			keep(s, s->list.p[s->i++]);
+			keep(s);
 		break;
 	}
-	keep(s, s->list.p[s->i]);
-	s->i++;
+	keep(s);
 	return 0;
 }
 

@@ -1,9 +1,9 @@
 /*
  * Address lists: what is found in them, what is refused, and that time is linear.
  */
+#include "base/address_list.h"
 #include "base/buf.h"
 #include "base/clock.h"
-#include "sendmail/address_list.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -115,30 +115,42 @@ static void test_nul(void **state)
 	buf_done(&out);
 }
 
-static int end_of(void *arg, const struct mailbox *m, struct err *e)
+static int place_of(void *arg, const struct mailbox *m, struct err *e)
 {
-	*(size_t *)arg = m->end;
+	*(struct mailbox *)arg = *m;
 	return 0;
 }
 
-static void test_ends(void **state)
+/* Where the address stands: what a name is qualified at, or another put in its place. */
+static void test_places(void **state)
 {
 	static const struct {
-		const char *list;
-		size_t end;
+		const char *list, *at;
 	} t[] = {
-		{ "root", 4 },
-		{ " root , ", 5 },
-		{ "root (Cron Daemon)", 4 },
-		{ "X <root>", 7 },
-		{ "X < root >", 8 },
-		{ "g: root;", 7 },
-		{ "\"a b\"", 5 },
+		{ "root", "root" },
+		{ " root , ", "root" },
+		{ "root (Cron Daemon)", "root" },
+		{ "(c) root@a (d)", "root@a" },
+		{ "X <root>", "root" },
+		{ "X < root >", "root" },
+		{ "g: root;", "root" },
+		{ "\"a b\"", "\"a b\"" },
+		{ "X <\"a\\\" b\"@c>", "\"a\\\" b\"@c" },
+		{ "a@[10.0.0.1]", "a@[10.0.0.1]" },
+		{ "<a(x) @\r\n b>", "a(x) @\r\n b" },
+		{ "=?a?b?c?=@d", "=?a?b?c?=@d" },
+		{ "=?a?b?,?= <c@d>", "c@d" },
+		{ "<@r,@s:c@d>", "@r,@s:c@d" },
+		{ "X <>", "" },
+		{ "X < >", "" },
 	};
 	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
-		size_t end = 0;
-		assert_int_equal(address_list_parse(span_of(t[i].list), end_of, &end, NULL), 0);
-		assert_int_equal(end, t[i].end);
+		struct mailbox m = { .begin = 99 };
+		assert_int_equal(address_list_parse(span_of(t[i].list), place_of, &m, NULL), 0);
+		assert_in_range(m.end, m.begin, strlen(t[i].list));
+		struct span at = span_make(t[i].list + m.begin, m.end - m.begin);
+		if (!span_eq(at, span_of(t[i].at)))
+			fail_msg("%s: %.*s", t[i].list, (int)at.n, at.p);
 	}
 }
 
@@ -193,7 +205,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_lists),
 		cmocka_unit_test(test_nul),
-		cmocka_unit_test(test_ends),
+		cmocka_unit_test(test_places),
 		cmocka_unit_test(test_stop),
 		cmocka_unit_test(test_linear),
 	};
