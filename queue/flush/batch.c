@@ -9,6 +9,7 @@
 struct taking {
 	struct flusher *f;
 	unsigned taken;
+	bool more; /* is due, but a road that is open has enough in hand */
 	bool no_memory;
 };
 
@@ -85,6 +86,17 @@ struct batch *batch_pop(struct route *r)
 	return b;
 }
 
+void batch_unpop(struct batch *b)
+{
+	struct route *r = b->route;
+
+	b->next = r->first;
+	r->first = b;
+	if (!r->last)
+		r->last = b;
+	r->waiting += b->hands;
+}
+
 /* The batch that the recipient joins: the last one, if it is of the same message and has room. */
 static struct batch *batch_for(struct route *r, const struct store_due *d)
 {
@@ -123,8 +135,10 @@ static bool take_one(void *arg, const struct store_due *d)
 	if (idset_has(&f->in_hand, d->recipient))
 		return true;
 	/* Once no road wants more, the rest of a long queue is not gone through. */
-	if (!takes_more(r))
+	if (!takes_more(r)) {
+		t->more |= r->resume_at == 0;
 		return any_takes_more(f);
+	}
 	b = batch_for(r, d);
 	if (!b || hand_init(&b->hand[b->hands], d) < 0 || !idset_add(&f->in_hand, d->recipient)) {
 		t->no_memory = true;
@@ -145,7 +159,7 @@ int batch_take(struct flusher *f, struct err *e)
 		return -1;
 	if (t.no_memory)
 		return err_set(e, EX_OSERR, "out of memory for what is due");
-	f->look = t.taken == FLUSH_TAKE_MAX;
+	f->look = t.more || t.taken == FLUSH_TAKE_MAX;
 	return 0;
 }
 
@@ -165,10 +179,17 @@ void batch_drop(struct flusher *f, struct batch *b)
 	free(b);
 }
 
+void batch_forget(struct flusher *f, struct batch *b, unsigned i)
+{
+	idset_remove(&f->in_hand, b->hand[i].recipient);
+	hand_done(&b->hand[i]);
+	b->hands--;
+	memmove(b->hand + i, b->hand + i + 1, (b->hands - i) * sizeof *b->hand);
+}
+
 int batch_split(struct batch *b, unsigned n, struct err *e)
 {
-	struct route *r = b->route;
-	struct batch *rest = batch_new(r, b->message, b->size);
+	struct batch *rest = batch_new(b->route, b->message, b->size);
 
 	if (!rest)
 		return err_set(e, EX_OSERR, "out of memory for a batch");
@@ -177,10 +198,6 @@ int batch_split(struct batch *b, unsigned n, struct err *e)
 	rest->taken_us = b->taken_us;
 	memcpy(rest->hand, b->hand + n, rest->hands * sizeof *rest->hand);
 	b->hands = n;
-	rest->next = r->first;
-	r->first = rest;
-	if (!r->last)
-		r->last = rest;
-	r->waiting += rest->hands;
+	batch_unpop(rest);
 	return 0;
 }

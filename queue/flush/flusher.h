@@ -78,9 +78,13 @@ struct route {
 	struct batch *first, *last; /* waiting for a connection or for room, oldest first */
 	unsigned waiting;           /* recipients in them */
 	int64_t resume_at;          /* monotonic ms: backing off or paused until then; 0: not */
+	int64_t keep_after;         /* monotonic ms: no idle connection is opened before */
 	int64_t backoff_ms;
 	unsigned failed_ends; /* relays that have failed in a row */
 	bool down;            /* the last that was heard of the road is a fault */
+	bool seeking;         /* closes its connections, to ask the next relay's journal */
+	unsigned sought;      /* relays that were asked in a row */
+	int64_t sought_at;    /* monotonic ms: the first of them */
 };
 
 struct flush_stats {
@@ -95,8 +99,9 @@ struct flusher {
 	struct idset in_hand;
 	struct buf headers; /* "Name: value\r\n" of the configuration, put before the content */
 	struct settling *settling;
-	bool look;    /* there may be more due than is in hand */
-	bool closing; /* takes nothing new */
+	bool look;      /* there may be more due than is in hand */
+	bool closing;   /* takes nothing new */
+	bool unwritten; /* verdicts wait for a queue that can't be written: nothing new is sent */
 	bool linger;
 	struct flush_stats stats;
 };
@@ -106,7 +111,11 @@ struct flusher {
 int batch_take(struct flusher *f, struct err *e);
 /* Frees it; its recipients are no longer in hand. */
 void batch_drop(struct flusher *f, struct batch *b);
+/* The same for the i-th of its recipients. */
+void batch_forget(struct flusher *f, struct batch *b, unsigned i);
 struct batch *batch_pop(struct route *r);
+/* Puts it back where it was. */
+void batch_unpop(struct batch *b);
 /* Cuts b after n recipients; the rest becomes the route's next batch. 0 or -1 (no memory). */
 int batch_split(struct batch *b, unsigned n, struct err *e);
 
@@ -118,7 +127,13 @@ struct route *route_for(struct flusher *f, const char *address);
 void route_tend(struct flusher *f, struct route *r, int64_t now);
 /* A connection has ended: frees it, and says what that means for the road. */
 void route_ended(struct flusher *f, struct route *r, struct way *w, int64_t now);
+/* At least so long; a longer pause stays. */
 void route_pause(struct route *r, int64_t ms, int64_t now);
+/* A message was answered: the faults before it are history. */
+void route_well(struct route *r);
+/* A batch has to go to a journal that another relay of the route may have: turns to the next one,
+ * when the connections of this one are done. False: all have been asked in the last again_ms. */
+bool route_seek(struct route *r, int64_t again_ms, int64_t now);
 /* Whether it may send now: not backing off. */
 bool route_open(const struct route *r, int64_t now);
 
@@ -130,7 +145,7 @@ int send_fill(struct flusher *f, struct route *r, int64_t now, struct err *e);
 int settle_open(struct flusher *f, struct err *e);
 void settle_close(struct flusher *f);
 /* Takes back what the connection has done with, and passes the verdicts. */
-void settle_collect(struct flusher *f, struct route *r, struct way *w, int64_t now);
+void settle_collect(struct flusher *f, struct way *w, int64_t now);
 /* A fault of the road to `relay`, noted on the messages whose turn it was; they stay due. */
 void settle_road(
 	struct flusher *f, struct route *r, const char *relay, const struct outcome *fault);
@@ -138,7 +153,8 @@ void settle_road(
 void settle_damaged(struct flusher *f, struct batch *b, const char *why);
 /* Has to wait for the journal that may know it. Takes the batch. */
 void settle_postpone(struct flusher *f, struct batch *b, int64_t until);
-/* Writes back when there is enough, when it is old enough, or when `now` asks. 0 or -1. */
+/* Writes back when there is enough, when it is old enough, or when `now` asks. 0 or -1: what could
+ * not be written is kept for the next call. */
 int settle_write(struct flusher *f, bool now, struct err *e);
 /* Monotonic ms when settle_write wants to be called; INT64_MAX: nothing waits. */
 int64_t settle_deadline(const struct flusher *f);

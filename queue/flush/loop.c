@@ -11,13 +11,20 @@
 #include <unistd.h>
 
 #define LOOK_AT_LEAST_MS 10000 /* a clock that steps, or an event that was missed */
+#define WRITE_AGAIN_MS   1000
+#define COMPLAIN_MS      60000
 
 struct wheel {
 	struct flusher *f;
 	int signal_fd, wake_fd;
 	int64_t closes_at;  /* monotonic ms: takes nothing new after */
 	int64_t ends_at;    /* when what is in flight is cut */
+	bool cut;           /* and it has been */
+	bool stopped;       /* by a signal */
 	int64_t next_due;   /* monotonic ms */
+	int64_t retry_at;   /* when the queue that could not be written is tried again */
+	int64_t complained; /* when that was said last; 0: never */
+	struct err failed;  /* why it ends; code 0: for no fault */
 	bool written;       /* since the last idle checkpoint */
 	struct pollfd *pfd; /* signal, wake, then the ways in order */
 	struct way **who;
@@ -87,9 +94,11 @@ static int take(struct wheel *w, int64_t now, struct err *e)
 	struct flusher *f = w->f;
 	int64_t at, wall;
 
-	if (now >= w->next_due)
+	if (now >= w->next_due) {
 		f->look = true;
-	if (f->closing || !f->look || waiting(f, now) >= FLUSH_LOW_WATER)
+		w->next_due = now + LOOK_AT_LEAST_MS;
+	}
+	if (f->closing || f->unwritten || !f->look || waiting(f, now) >= FLUSH_LOW_WATER)
 		return 0;
 	if (batch_take(f, e) < 0 || store_next_due(f->store, &at, e) < 0)
 		return -1;
@@ -104,15 +113,23 @@ static int take(struct wheel *w, int64_t now, struct err *e)
 }
 
 /* An idle connection to a peer that keeps no journal is not kept for long: SES ends it after 10 s.
- */
-static void rest(struct flusher *f, struct way *w, int64_t now)
+ * When that is over, monotonic ms; INT64_MAX: not in question. */
+static int64_t idle_until(const struct way *w)
+{
+	const struct client *c = link_client(w->link);
+
+	if (client_state(c) != CLIENT_READY || client_ehlo(c)->xonce || w->idle_since == 0)
+		return INT64_MAX;
+	return w->idle_since + FLUSH_IDLE_MS;
+}
+
+static void rest(struct flusher *f, const struct route *r, struct way *w, int64_t now)
 {
 	struct client *c = link_client(w->link);
 
 	if (client_state(c) != CLIENT_READY || client_flying(c) > 0)
 		return;
-	if (f->closing || !f->linger ||
-		(!client_ehlo(c)->xonce && w->idle_since && now - w->idle_since >= FLUSH_IDLE_MS))
+	if (f->closing || !f->linger || r->seeking || now >= idle_until(w))
 		client_quit(c, now);
 }
 
@@ -123,7 +140,7 @@ static int serve(struct wheel *w, int64_t now, struct err *e)
 	for (unsigned i = 0; i < f->routes; i++) {
 		struct route *r = &f->route[i];
 
-		if (!f->closing) {
+		if (!f->closing && !f->unwritten) {
 			route_tend(f, r, now);
 			if (send_fill(f, r, now, e) < 0)
 				return -1;
@@ -133,8 +150,8 @@ static int serve(struct wheel *w, int64_t now, struct err *e)
 
 			if (!way->link)
 				continue;
-			if (f->closing || !r->first)
-				rest(f, way, now);
+			if (f->closing || !r->first || r->seeking || !route_open(r, now))
+				rest(f, r, way, now);
 			link_step(way->link, 0, now); /* what was just given goes out */
 		}
 	}
@@ -146,12 +163,13 @@ static unsigned prepare_poll(struct wheel *w, int64_t *ret_deadline)
 	struct flusher *f = w->f;
 	unsigned n = 2;
 
-	w->pfd[0] = (struct pollfd) { .fd = w->signal_fd, .events = POLLIN };
+	w->pfd[0] = (struct pollfd) { .fd = w->stopped ? -1 : w->signal_fd, .events = POLLIN };
 	w->pfd[1] = (struct pollfd) { .fd = w->wake_fd, .events = POLLIN };
 	for (unsigned i = 0; i < f->routes; i++) {
 		struct route *r = &f->route[i];
 
-		if (r->resume_at != 0 && r->resume_at < *ret_deadline)
+		if (!f->closing && !f->unwritten && r->resume_at != 0 &&
+			r->resume_at < *ret_deadline)
 			*ret_deadline = r->resume_at;
 		for (unsigned k = 0; k < r->ways; k++) {
 			struct link *l = r->way[k].link;
@@ -161,9 +179,8 @@ static unsigned prepare_poll(struct wheel *w, int64_t *ret_deadline)
 				continue;
 			if (link_deadline(l) < *ret_deadline)
 				*ret_deadline = link_deadline(l);
-			if (way->idle_since && !client_ehlo(link_client(l))->xonce &&
-				way->idle_since + FLUSH_IDLE_MS < *ret_deadline)
-				*ret_deadline = way->idle_since + FLUSH_IDLE_MS;
+			if (idle_until(way) < *ret_deadline)
+				*ret_deadline = idle_until(way);
 			w->pfd[n] = (struct pollfd) { .fd = link_fd(l), .events = link_events(l) };
 			w->who[n++] = way;
 		}
@@ -173,15 +190,27 @@ static unsigned prepare_poll(struct wheel *w, int64_t *ret_deadline)
 
 static int64_t earliest(const struct wheel *w)
 {
-	int64_t at = settle_deadline(w->f);
+	const struct flusher *f = w->f;
+	int64_t at = f->unwritten ? w->retry_at : settle_deadline(f);
 
-	if (w->closes_at < at && !w->f->closing)
+	if (w->closes_at < at && !f->closing)
 		at = w->closes_at;
-	if (w->ends_at < at)
+	if (w->ends_at < at && !w->cut)
 		at = w->ends_at;
-	if (w->next_due < at && !w->f->closing)
+	if (w->next_due < at && !f->closing && !f->unwritten)
 		at = w->next_due;
 	return at;
+}
+
+/* What goes on without an end is said once a minute. */
+static void complain(struct wheel *w, const struct err *why, const char *what)
+{
+	const int64_t now = clock_mono_ms();
+
+	if (w->complained != 0 && now - w->complained < COMPLAIN_MS)
+		return;
+	w->complained = now;
+	log_line(LOG_ERR, "flush", "%s: %s", why->text, what);
 }
 
 /* Waits, and lets every connection do what it can. */
@@ -189,17 +218,20 @@ static int turn(struct wheel *w, struct err *e)
 {
 	int64_t deadline = earliest(w);
 	unsigned n = prepare_poll(w, &deadline);
+	struct err why;
 	int64_t now;
 
 	if (poll(w->pfd, n, clock_poll_timeout(deadline)) < 0 && errno != EINTR)
 		return err_sys(e, EX_OSERR, "poll");
 	now = clock_mono_ms();
-	if (w->pfd[0].revents)
+	if (w->pfd[0].revents) {
+		w->stopped = true;
 		w->closes_at = now;
+	}
 	if (w->pfd[1].revents && wake_drain(w->wake_fd)) {
 		w->f->look = true;
-		if (store_barrier(w->f->store, e) < 0)
-			return -1;
+		if (store_barrier(w->f->store, &why) < 0)
+			complain(w, &why, "looking without the lock");
 	}
 	for (unsigned i = 2; i < n; i++)
 		link_step(w->who[i]->link, w->pfd[i].revents, now);
@@ -218,12 +250,9 @@ static void collect(struct flusher *f, int64_t now)
 			if (!way->link)
 				continue;
 			c = link_client(way->link);
-			if (client_state(c) == CLIENT_READY && !way->used) {
+			if (client_state(c) == CLIENT_READY)
 				way->used = true;
-				r->down = false;
-				r->failed_ends = 0;
-			}
-			settle_collect(f, r, way, now);
+			settle_collect(f, way, now);
 			if (client_state(c) == CLIENT_DEAD && !client_has_done(c))
 				route_ended(f, r, way, now);
 		}
@@ -254,31 +283,69 @@ static void tidy(struct wheel *w, int64_t now)
 	}
 }
 
+/* Takes nothing new; what is in flight has a while to be answered. */
+static void close_down(struct wheel *w, int64_t now)
+{
+	if (w->f->closing)
+		return;
+	w->f->closing = true;
+	w->ends_at = now + FLUSH_LAST_MS;
+}
+
+/* A queue that can't be read ends the run, after what is in flight. */
+static void fail(struct wheel *w, const struct err *why, int64_t now)
+{
+	if (w->failed.code == 0)
+		w->failed = *why;
+	close_down(w, now);
+}
+
+/* Verdicts are not given up because somebody holds the lock or the disk is full: who got his mail
+ * from a peer without a journal would get it twice. 0 or -1. */
+static int write_back(struct wheel *w, int64_t now, struct err *e)
+{
+	struct flusher *f = w->f;
+
+	if (f->unwritten && now < w->retry_at)
+		return 0;
+	w->written |= settle_deadline(f) != INT64_MAX;
+	/* Alone in the air, a verdict need not wait for company. */
+	if (settle_write(f, f->unwritten || flying(f) == 0, e) == 0) {
+		f->unwritten = false;
+		return 0;
+	}
+	if (e->code != EX_TEMPFAIL || (w->stopped && clock_mono_ms() >= w->ends_at))
+		return err_prefix(e, "verdicts are lost, and their recipients tried again: ");
+	complain(w, e, "verdicts wait, and nothing is sent, until the queue can be written");
+	f->unwritten = true;
+	w->retry_at = clock_mono_ms() + WRITE_AGAIN_MS;
+	return 0;
+}
+
 static int run(struct wheel *w, struct err *e)
 {
 	struct flusher *f = w->f;
+	struct err why;
 
 	for (;;) {
 		int64_t now = clock_mono_ms();
 
-		if (!f->closing && now >= w->closes_at) {
-			f->closing = true;
-			w->ends_at = now + FLUSH_LAST_MS;
-		}
-		if (now >= w->ends_at)
+		if (now >= w->closes_at)
+			close_down(w, now);
+		if (now >= w->ends_at && !w->cut) {
+			w->cut = true;
 			cut_all(f, now);
-		if (take(w, now, e) < 0 || serve(w, now, e) < 0)
-			return -1;
+		}
+		if (take(w, now, &why) < 0 || serve(w, now, &why) < 0)
+			fail(w, &why, now);
 		collect(f, now);
-		/* Alone in the air, a verdict need not wait for company. */
-		w->written |= settle_deadline(f) != INT64_MAX;
-		if (settle_write(f, flying(f) == 0, e) < 0)
+		if (write_back(w, now, e) < 0)
 			return -1;
 		if (f->closing)
 			f->look = false;
 		tidy(w, now);
 		if ((f->closing || !f->linger) && nothing_left(f, now))
-			return 0;
+			break;
 		/* When there is more to take at once, there is no wait. */
 		if (f->look && waiting(f, now) < FLUSH_LOW_WATER)
 			w->next_due = now;
@@ -286,6 +353,10 @@ static int run(struct wheel *w, struct err *e)
 			return -1;
 		collect(f, clock_mono_ms());
 	}
+	if (w->failed.code == 0)
+		return 0;
+	*e = w->failed;
+	return -1;
 }
 
 int flusher_run(struct flusher *f, int signal_fd, struct err *e)

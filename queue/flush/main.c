@@ -65,10 +65,11 @@ static int parse(int argc, char **argv, struct arguments *a)
 	return optind == argc ? 1 : -1;
 }
 
-static int fail(const struct err *e)
+static int fail(const struct err *e, bool logged)
 {
 	fprintf(stderr, "cenmail-flush: %s\n", e->text);
-	log_line(LOG_ERR, "flush", "%s", e->text);
+	if (logged)
+		log_line(LOG_ERR, "flush", "%s", e->text);
 	return e->code ? e->code : EX_SOFTWARE;
 }
 
@@ -185,12 +186,13 @@ int main(int argc, char **argv)
 	if (go <= 0)
 		return go < 0 ? EX_USAGE : EX_OK;
 	if (conf_mail_read(a.conf, &conf, &e) < 0)
-		return fail(&e);
+		return fail(&e, false);
 	log_open(conf.log);
 	signal(SIGPIPE, SIG_IGN);
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	if (a.check) {
 		conf_mail_dump(&conf, stdout);
@@ -205,6 +207,8 @@ int main(int argc, char **argv)
 		if (signals >= 0)
 			close(signals);
 	}
+	if (result < 0)
+		result = fail(&e, conf.log == LOG_TO_SYSLOG);
 	conf_mail_done(&conf);
-	return result < 0 ? fail(&e) : EX_OK;
+	return result;
 }

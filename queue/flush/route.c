@@ -100,14 +100,28 @@ static void hang_up(struct flusher *f, struct way *w)
 	close_way(f, w);
 }
 
+/* What an error left in flight: still due in the queue, with the same tokens. */
+static void drop_flying(struct flusher *f, struct way *w)
+{
+	struct client *c = link_client(w->link);
+
+	if (client_flying(c) == 0)
+		return;
+	client_cut(c, STEP_CONTENT, "the flusher had to end", clock_mono_ms());
+	for (struct transaction *t; (t = client_done(c));)
+		batch_drop(f, t->owner);
+}
+
 void route_close_all(struct flusher *f)
 {
 	for (unsigned i = 0; f->route && i <= f->conf->route.n; i++) {
 		struct route *r = &f->route[i];
 
 		for (unsigned w = 0; w < r->ways; w++)
-			if (r->way[w].link)
+			if (r->way[w].link) {
+				drop_flying(f, &r->way[w]);
 				hang_up(f, &r->way[w]);
+			}
 		for (struct batch *b; (b = batch_pop(r));)
 			batch_drop(f, b);
 		for (unsigned k = 0; k < r->ends; k++) {
@@ -136,7 +150,39 @@ bool route_open(const struct route *r, int64_t now)
 
 void route_pause(struct route *r, int64_t ms, int64_t now)
 {
-	r->resume_at = now + (ms < FLUSH_BACKOFF_MIN ? FLUSH_BACKOFF_MIN : ms);
+	const int64_t at = now + (ms < FLUSH_BACKOFF_MIN ? FLUSH_BACKOFF_MIN : ms);
+
+	if (at > r->resume_at)
+		r->resume_at = at;
+}
+
+void route_well(struct route *r)
+{
+	r->backoff_ms = 0;
+	r->failed_ends = 0;
+	r->down = false;
+}
+
+bool route_seek(struct route *r, int64_t again_ms, int64_t now)
+{
+	if (now - r->sought_at >= again_ms)
+		r->sought = 0;
+	if (r->sought + 1 >= r->ends)
+		return false;
+	if (r->sought++ == 0)
+		r->sought_at = now;
+	r->seeking = true;
+	return true;
+}
+
+/* Its last connection to the relay before is gone. */
+static void seek_next(struct route *r)
+{
+	for (unsigned i = 0; i < r->ways; i++)
+		if (r->way[i].link)
+			return;
+	r->seeking = false;
+	r->at = (r->at + 1) % r->ends;
 }
 
 /* Where there is another relay, one that takes the connection and then says nothing is given up
@@ -163,13 +209,13 @@ static struct link *connect_to(
 
 /* How many connections the route wants now: one while it lingers on a relay that keeps idle ones,
  * one for each batch that waits, at most what is configured. */
-static unsigned wanted(const struct flusher *f, const struct route *r)
+static unsigned wanted(const struct flusher *f, const struct route *r, int64_t now)
 {
 	unsigned n = 0;
 
 	for (const struct batch *b = r->first; b && n < r->ways; b = b->next)
 		n++;
-	if (n == 0 && f->linger && !f->closing && r->end[r->at].relay.lmtp)
+	if (n == 0 && f->linger && !f->closing && now >= r->keep_after && r->end[r->at].relay.lmtp)
 		n = 1;
 	return n;
 }
@@ -178,10 +224,13 @@ void route_tend(struct flusher *f, struct route *r, int64_t now)
 {
 	unsigned n;
 
-	if (!route_open(r, now))
+	if (!route_open(r, now) || r->seeking)
 		return;
-	r->resume_at = 0;
-	n = wanted(f, r);
+	if (r->resume_at != 0) {
+		r->resume_at = 0;
+		f->look = true; /* while it was closed little was taken for it */
+	}
+	n = wanted(f, r, now);
 	for (unsigned i = 0; i < n && i < r->ways; i++) {
 		struct way *w = &r->way[i];
 
@@ -204,9 +253,15 @@ void route_ended(struct flusher *f, struct route *r, struct way *w, int64_t now)
 	const bool was_idle = w->idle_since != 0;
 
 	close_way(f, w);
-	/* An idle connection that the peer closes, and one that we quit, is no fault. */
-	if (was_idle || fault.step == STEP_QUIT)
+	/* An idle connection that the peer closes, and one that we quit, is no fault. But whoever
+	 * closes them is not asked again at once. */
+	if (was_idle || fault.step == STEP_QUIT) {
+		r->keep_after = now + FLUSH_IDLE_MS;
+		if (r->seeking)
+			seek_next(r);
 		return;
+	}
+	r->seeking = false;
 	r->at = (r->at + 1) % r->ends;
 	if (++r->failed_ends < r->ends)
 		return;

@@ -68,6 +68,24 @@ static int64_t doubt_elsewhere(const struct batch *b, const struct ehlo *peer, i
 	return until;
 }
 
+/* What was held, dropped or corrected by hand since it was taken does not go as it was. 0 or -1. */
+static int leave_changed(struct flusher *f, struct batch *b, struct err *e)
+{
+	for (unsigned i = 0; i < b->hands;) {
+		int same = store_unchanged(f->store, b->hand[i].recipient, b->hand[i].version, e);
+
+		if (same < 0)
+			return -1;
+		if (same) {
+			i++;
+			continue;
+		}
+		batch_forget(f, b, i);
+		f->look = true;
+	}
+	return 0;
+}
+
 /* The next batch goes to the connection. 0 or -1. */
 static int send_one(struct flusher *f, struct route *r, struct way *w, int64_t now, struct err *e)
 {
@@ -79,12 +97,22 @@ static int send_one(struct flusher *f, struct route *r, struct way *w, int64_t n
 	int64_t until;
 	int found;
 
+	if (leave_changed(f, b, e) < 0)
+		goto fail;
+	if (b->hands == 0) {
+		batch_drop(f, b);
+		return 0;
+	}
 	/* Where some have to wait, each is looked at by itself: the others need not. */
 	if (doubt_elsewhere(b, client_ehlo(c), wall) != 0)
 		most = 1;
 	if (b->hands > most && batch_split(b, most, e) < 0)
 		goto fail;
 	until = doubt_elsewhere(b, client_ehlo(c), wall);
+	if (until != 0 && route_seek(r, f->conf->retry_min, now)) {
+		batch_unpop(b);
+		return 0;
+	}
 	if (until != 0) {
 		settle_postpone(f, b, until);
 		return 0;
@@ -124,7 +152,7 @@ int send_fill(struct flusher *f, struct route *r, int64_t now, struct err *e)
 	/* One each in turn, so that several connections share what waits. */
 	while (gave) {
 		gave = false;
-		for (unsigned i = 0; i < r->ways && r->first; i++) {
+		for (unsigned i = 0; i < r->ways && r->first && !r->seeking; i++) {
 			struct way *w = &r->way[i];
 			struct client *c = w->link ? link_client(w->link) : NULL;
 

@@ -15,6 +15,7 @@ struct settling {
 	struct store_settlement *row; /* the strings belong to `report` and to the batches */
 	struct report *report;
 	unsigned rows, room;
+	unsigned written;   /* of the rows, when the queue could not be written for the rest */
 	struct batch *done; /* in hand until the rows are written */
 	int64_t since;      /* monotonic ms of the first row */
 };
@@ -69,12 +70,12 @@ int settle_write(struct flusher *f, bool now, struct err *e)
 {
 	struct settling *s = f->settling;
 	bool done[FLUSH_SETTLE_MAX];
-	unsigned at = 0;
 
 	if (s->rows == 0 ||
 		(!now && s->rows < FLUSH_SETTLE_MAX && clock_mono_ms() < settle_deadline(f)))
 		return 0;
-	while (at < s->rows) {
+	while (s->written < s->rows) {
+		const unsigned at = s->written;
 		unsigned n = s->rows - at < FLUSH_SETTLE_MAX ? s->rows - at : FLUSH_SETTLE_MAX;
 
 		if (store_settle(f->store, s->row + at, n, f->conf->keep_sent, done, e) < 0)
@@ -85,21 +86,21 @@ int settle_write(struct flusher *f, bool now, struct err *e)
 		/* No longer in hand, and perhaps due again at once. */
 		for (unsigned i = 0; i < n; i++)
 			f->look |= s->row[at + i].state == STORE_QUEUED;
-		at += n;
+		s->written += n;
 	}
-	s->rows = 0;
+	s->rows = s->written = 0;
 	drop_done(f);
 	return 0;
 }
 
-/* Room for one batch more: what is there is written first. A store that can't be written ends the
- * run at the next settle_write, which gives the reason. */
+/* Room for one batch more: what is there is written first. Why a store can't be written is said by
+ * the next settle_write. */
 static bool make_room(struct flusher *f)
 {
 	struct err e;
 
 	return f->settling->rows + FLUSH_BATCH_MAX <= f->settling->room ||
-	       settle_write(f, true, &e) == 0;
+	       (!f->unwritten && settle_write(f, true, &e) == 0);
 }
 
 static void keep_until_written(struct flusher *f, struct batch *b)
@@ -194,12 +195,14 @@ static void settle_rcpt(
 		v.own_mail = false;
 	if (v.class == VERDICT_PACE || (v.class == VERDICT_ROAD && o->reply.code != 0))
 		route_pause(b->route, v.retry_ms > 0 ? v.retry_ms : FLUSH_BACKOFF_MAX, now);
+	if (v.class != VERDICT_ROAD && v.class != VERDICT_UNKNOWN)
+		route_well(b->route);
 	row = add_row(f, b, h, w->end->relay.text, link_peer(w->link), &v);
 	set_retry(row, retry_after(&v, &rules, h->tries, h->since, row->at, peer->xonce));
 	set_doubt(f->settling, row, o, &v, peer);
 }
 
-void settle_collect(struct flusher *f, struct route *r, struct way *w, int64_t now)
+void settle_collect(struct flusher *f, struct way *w, int64_t now)
 {
 	struct client *c = link_client(w->link);
 
@@ -211,12 +214,8 @@ void settle_collect(struct flusher *f, struct route *r, struct way *w, int64_t n
 			settle_rcpt(f, b, i, w, now);
 		keep_until_written(f, b);
 	}
-	if (client_flying(c) == 0 && client_state(c) == CLIENT_READY) {
-		/* A message's whole way and back: the road is well. */
-		if (w->idle_since == 0)
-			w->idle_since = now;
-		r->backoff_ms = 0;
-	}
+	if (client_flying(c) == 0 && client_state(c) == CLIENT_READY && w->idle_since == 0)
+		w->idle_since = now;
 }
 
 /* One try, that never came to the wire, for all recipients of a batch: `as` has the state, the next

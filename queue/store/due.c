@@ -216,3 +216,14 @@ int store_next_due(struct store *s, int64_t *ret_at, struct err *e)
 	sqlite3_reset(q);
 	return 0;
 }
+
+int store_unchanged(struct store *s, int64_t recipient, int64_t version, struct err *e)
+{
+	sqlite3_stmt *q = db_stmt(&s->db, SQL_UNCHANGED);
+	sqlite3_bind_int64(q, 1, recipient);
+	sqlite3_bind_int64(q, 2, version);
+	int r = db_step(&s->db, q, e);
+	if (r == 1)
+		sqlite3_reset(q);
+	return r;
+}

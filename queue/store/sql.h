@@ -22,6 +22,7 @@ enum sql {
 	SQL_DUE_LATER,
 	SQL_DUE_OF_MESSAGE,
 	SQL_NEXT_DUE,
+	SQL_UNCHANGED,
 	SQL_LOAD,
 	SQL_HOLD,
 	/* verdicts */

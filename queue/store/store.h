@@ -76,6 +76,10 @@ int store_due(struct store *s, int64_t now, int64_t horizon_ms, unsigned limit,
 /* When the next one is due; INT64_MAX: none is queued. */
 int store_next_due(struct store *s, int64_t *ret_at, struct err *e);
 
+/* Whether the recipient is still queued, and not changed by hand since store_due showed it with
+ * this version. 1, 0 or -1. */
+int store_unchanged(struct store *s, int64_t recipient, int64_t version, struct err *e);
+
 struct store_message {
 	int64_t id, submitted;
 	uid_t uid;

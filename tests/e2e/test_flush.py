@@ -168,3 +168,4 @@ def test_no_relay_and_wrong_configuration(queue):
     queue.write(relai="x")
     done = queue.run_flush()
     assert done.returncode == 78 and b"cenmail.conf:" in done.stderr and b"relai" in done.stderr
+    assert done.stderr.count(b"\n") == 1, "said once"

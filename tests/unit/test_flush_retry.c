@@ -1,6 +1,8 @@
 /*
- * retry, idset: what becomes of a recipient after a verdict, and which are in hand.
+ * retry, idset: what becomes of a recipient after a verdict, and which are in hand; and a route's
+ * pauses.
  */
+#include "flush/flusher.h"
 #include "flush/idset.h"
 #include "flush/retry.h"
 
@@ -78,6 +80,20 @@ static void backoff_stays_between(void **state)
 	assert_true(least >= 360000 && most <= 600000 && most - least > 60000);
 }
 
+/* The quota's hour is not cut short by an answer that came a moment later. */
+static void longer_pause_stays(void **state)
+{
+	struct route r = { 0 };
+
+	route_pause(&r, 3600000, 1000);
+	route_pause(&r, 30000, 1001);
+	assert_false(route_open(&r, 3600999));
+	assert_true(route_open(&r, 3601000));
+	route_pause(&r, 0, 5000000);
+	assert_false(route_open(&r, 5000000 + FLUSH_BACKOFF_MIN - 1));
+	assert_true(route_open(&r, 5000000 + FLUSH_BACKOFF_MIN));
+}
+
 static void ids_come_and_go(void **state)
 {
 	struct idset s;
@@ -113,6 +129,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_class),
 		cmocka_unit_test(backoff_stays_between),
+		cmocka_unit_test(longer_pause_stays),
 		cmocka_unit_test(ids_come_and_go),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

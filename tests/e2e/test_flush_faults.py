@@ -1,0 +1,281 @@
+"""The flusher when something is in its way: it neither spins, nor stalls, nor forgets a verdict."""
+
+import contextlib
+import fcntl
+import os
+import signal
+import socket
+import sqlite3
+import threading
+import time
+
+import pytest
+
+MAIL = "To: {}\nFrom: sender@example.com\nSubject: s\n\nbody {}\n"
+SPIN = 0.1  # of a processor, of which waiting takes nothing, and a busy machine may give us little
+
+
+def put(queue, count):
+    for i in range(count):
+        queue.submit(MAIL.format(f"r{i}@example.net", i))
+
+
+def many_recipients(queue, count):
+    """One message to `count` recipients, without as many calls of sendmail."""
+    queue.submit(MAIL.format("r0@example.net", 0))
+    queue.sql("with recursive n(i) as (select 1 union all select i+1 from n where i<?-1)"
+              " insert into recipient(message,address,once,next_try,since)"
+              " select 1,'r'||i||'@example.net',randomblob(16),0,0 from n", count)
+
+
+def processor_seconds(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
+        fields = stat.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def load(program, seconds=1.0):
+    """The part of a processor that it takes."""
+    before = processor_seconds(program.pid)
+    time.sleep(seconds)
+    assert program.process.poll() is None, program.log
+    return (processor_seconds(program.pid) - before) / seconds
+
+
+class ShortPatience:
+    """An LMTP relay that takes LHLO and then closes: at once, or at the first MAIL."""
+
+    def __init__(self, at_mail):
+        self.at_mail, self.connections = at_mail, 0
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"lmtp://127.0.0.1:{self.socket.getsockname()[1]}"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        with contextlib.suppress(OSError):
+            while True:
+                peer, _ = self.socket.accept()
+                self.connections += 1
+                threading.Thread(target=self._talk, args=(peer,), daemon=True).start()
+
+    def _talk(self, peer):
+        with peer, contextlib.suppress(OSError):
+            peer.sendall(b"220 here\r\n")
+            peer.recv(1000)
+            peer.sendall(b"250-here\r\n250 PIPELINING\r\n")
+            if self.at_mail:
+                peer.recv(1000)
+            else:
+                time.sleep(0.01)
+
+    def close(self):
+        self.socket.close()
+
+
+@pytest.fixture
+def short_patience():
+    made = []
+
+    def make(at_mail):
+        made.append(ShortPatience(at_mail))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+# --- it waits, and does not spin ---
+
+
+def test_no_spin_while_much_waits_for_a_slow_road(queue, ses, long_link):
+    """More in hand than is soon sent, past the time at which it looks for more."""
+    far = ses(latency=200)
+    link = long_link(far.port)
+    queue.write(linger="60s")
+    queue.relay(far.url.replace(str(far.port), str(link.port)))
+    many_recipients(queue, 1000)
+    flusher = queue.flusher()
+    far.wait(1)
+    link.toggle()
+    time.sleep(10.5)
+    assert load(flusher) < SPIN
+
+
+def test_no_spin_after_sigterm(queue, ses, long_link):
+    """What is in flight may take its time."""
+    far = ses(latency=100)
+    link = long_link(far.port)
+    queue.relay(far.url.replace(str(far.port), str(link.port)))
+    put(queue, 5)
+    flusher = queue.flusher()
+    far.wait(1)
+    link.toggle()
+    flusher.signal(signal.SIGTERM)
+    assert load(flusher) < SPIN
+    link.toggle()
+    assert flusher.wait() == 0
+    assert queue.states()["sent"] == len(far.messages) < 5
+
+
+def test_no_spin_while_the_road_is_paused(queue, ses):
+    """The quota is used up, others wait, and the connection idles: it is closed, not polled."""
+    far = ses()
+    queue.write(linger="60s")
+    queue.relay(far.url)
+    put(queue, 2)
+    far.faults("dot * 454 Throttling failure: Daily message quota exceeded")
+    flusher = queue.flusher()
+    flusher.line(lambda line: "quota exceeded" in line)
+    time.sleep(5.2)
+    assert load(flusher) < SPIN
+
+
+def test_who_closes_idle_connections_is_not_asked_again_at_once(queue, short_patience):
+    relay = short_patience(at_mail=False)
+    queue.write(linger="30s")
+    queue.relay(relay.url)
+    queue.flusher()
+    time.sleep(1.5)
+    assert 1 <= relay.connections <= 2
+
+
+def test_backoff_grows_while_no_message_is_answered(queue, short_patience):
+    """A peer that greets well and then closes is a fault of the road like any other (D14)."""
+    relays = [short_patience(at_mail=True), short_patience(at_mail=True)]
+    queue.write(linger="30s", retry_min="1s", retry_max="1s")
+    queue.relay(*[r.url for r in relays])
+    put(queue, 20)
+    queue.flusher()
+    time.sleep(4)
+    assert 2 <= sum(r.connections for r in relays) <= 6, "at 0, 1 and 3 s, two each"
+    assert queue.states() == {"queued": 20}
+
+
+# --- it goes on, and does not stall ---
+
+
+def test_more_due_than_is_taken_in_hand(queue, ses):
+    """With linger 0 it goes when nothing is due, and not before."""
+    far = ses()
+    queue.relay(far.url)
+    many_recipients(queue, 2600)
+    assert queue.flush().sent == 2600
+    assert queue.states() == {"sent": 2600}
+
+
+# --- verdicts ---
+
+
+@contextlib.contextmanager
+def lock_held(queue):
+    with open(queue.database.parent / "queue.lock", "r+b") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def transaction_open(queue):
+    db = sqlite3.connect(queue.database, isolation_level=None, timeout=10)
+    db.execute("begin immediate")
+    yield
+    db.execute("rollback")
+    db.close()
+
+
+@pytest.mark.parametrize("obstacle", [lock_held, transaction_open])
+def test_verdicts_wait_for_a_queue_that_can_not_be_written(queue, ses, obstacle):
+    """SES keeps no journal: a verdict that is forgotten is mail that comes twice."""
+    far = ses(latency=50)
+    queue.write(lock_wait="1s")
+    queue.relay(far.url)
+    put(queue, 6)
+    flusher = queue.flusher()
+    far.wait(2)
+    with obstacle(queue):
+        flusher.line(lambda line: "verdicts wait" in line)
+        taken = len(far.messages)
+        time.sleep(1)
+        assert len(far.messages) == taken < 6, "nothing new is sent meanwhile"
+    assert flusher.wait() == 0
+    assert queue.states() == {"sent": 6}
+    assert sorted(r for m in far.messages for r in m["recipients"]) == \
+        [f"r{i}@example.net" for i in range(6)]
+    assert len(queue.attempts) == 6
+
+
+def test_who_holds_the_lock_is_named(queue, ses):
+    """C10, of the flusher."""
+    far = ses(latency=50)
+    queue.write(lock_wait="1s")
+    queue.relay(far.url)
+    put(queue, 3)
+    flusher = queue.flusher()
+    far.wait(1)
+    with lock_held(queue):
+        flusher.line(lambda line: f"process {os.getpid()} (" in line and "verdicts wait" in line)
+    assert flusher.wait() == 0
+
+
+def journal_of(listener):
+    with contextlib.closing(sqlite3.connect(listener.directory / "journal.db")) as db:
+        return db.execute("select id from journal").fetchone()[0]
+
+
+def put_in_doubt(queue, journal):
+    """As a lost connection leaves it."""
+    queue.sql("update recipient set doubt_journal=?, doubt_until=?, version=version+1",
+              journal, int((time.time() + 86400) * 1000))
+
+
+def test_in_doubt_at_the_second_relay_while_the_first_is_well(queue, listener, ses):
+    """The relay whose journal may know it is looked for: it would wait for weeks else."""
+    far = ses()
+    first, second = listener(far.url), listener(far.url)
+    queue.relay(first.url(), second.url())
+    put(queue, 2)
+    put_in_doubt(queue, journal_of(second))
+    assert queue.flush().sent == 2
+    assert {row["relay"] for row in queue.attempts} == {f"lmtps://127.0.0.1:{second.port}"}
+
+
+def test_in_doubt_at_a_journal_that_no_relay_has(queue, listener, ses):
+    """It waits, and the relays are not asked in turns for ever."""
+    far = ses()
+    queue.relay(listener(far.url).url(), listener(far.url).url())
+    put(queue, 2)
+    put_in_doubt(queue, "0" * 32)
+    run = queue.flush()
+    assert queue.states() == {"queued": 2} and not far.messages
+    assert run.connections == 2
+
+
+# --- by hand, and by signal ---
+
+
+@pytest.mark.parametrize("change, sent_to", [
+    ("update recipient set state='held' where message=4", []),
+    ("delete from message where id=4", []),
+    ("update recipient set address='other@example.net' where message=4", ["other@example.net"]),
+])
+def test_a_change_by_hand_before_its_turn_counts(queue, ses, change, sent_to):
+    """In the flusher's hand is not in flight."""
+    far = ses(latency=200)
+    queue.relay(far.url)
+    put(queue, 4)
+    flusher = queue.flusher()
+    far.wait(1)
+    queue.sql(change)
+    assert flusher.wait() == 0
+    assert [r for m in far.messages for r in m["recipients"]] == \
+        ["r0@example.net", "r1@example.net", "r2@example.net", *sent_to]
+
+
+def test_a_closed_terminal_is_a_stop_in_good_order(queue, ses):
+    queue.write(linger="60s")
+    queue.relay(ses().url)
+    put(queue, 1)
+    flusher = queue.flusher()
+    flusher.line(lambda line: "status=sent" in line)
+    flusher.signal(signal.SIGHUP)
+    assert flusher.wait() == 0
