@@ -7,7 +7,9 @@
 #include "flush/wake.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #define LOOK_AT_LEAST_MS 10000 /* a clock that steps, or an event that was missed */
@@ -20,6 +22,7 @@ struct wheel {
 	int64_t closes_at;  /* monotonic ms: takes nothing new after */
 	int64_t ends_at;    /* when what is in flight is cut */
 	bool cut;           /* and it has been */
+	uint64_t moved;     /* octets, when that was decided last */
 	bool stopped;       /* by a signal */
 	int64_t next_due;   /* monotonic ms */
 	int64_t retry_at;   /* when the queue that could not be written is tried again */
@@ -268,6 +271,39 @@ static void cut_all(struct flusher *f, int64_t now)
 					"the flusher had to end", now);
 }
 
+/* Octets over the connections that are open; what the kernel still keeps for a peer has not moved.
+ */
+static uint64_t octets_moved(const struct flusher *f)
+{
+	uint64_t in, out, sum = 0;
+	int kept;
+
+	for (unsigned i = 0; i < f->routes; i++)
+		for (unsigned k = 0; k < f->route[i].ways; k++)
+			if (f->route[i].way[k].link) {
+				link_traffic(f->route[i].way[k].link, &in, &out);
+				sum += in + out;
+				if (ioctl(link_fd(f->route[i].way[k].link), SIOCOUTQ, &kept) == 0)
+					sum -= (uint64_t)kept;
+			}
+	return sum;
+}
+
+/* What is in flight at the end has FLUSH_LAST_MS. If a big message is still on its way then it goes
+ * on, up to its own deadline: cut, it would begin anew in the next flusher, and end as it did. */
+static void end_flight(struct wheel *w, int64_t now)
+{
+	const uint64_t moved = octets_moved(w->f);
+
+	if (!w->stopped && moved != w->moved) {
+		w->moved = moved;
+		w->ends_at = now + FLUSH_LAST_MS;
+		return;
+	}
+	w->cut = true;
+	cut_all(w->f, now);
+}
+
 static bool nothing_left(const struct flusher *f, int64_t now)
 {
 	return !f->look && flying(f) == 0 && settle_deadline(f) == INT64_MAX &&
@@ -290,6 +326,7 @@ static void close_down(struct wheel *w, int64_t now)
 		return;
 	w->f->closing = true;
 	w->ends_at = now + FLUSH_LAST_MS;
+	w->moved = octets_moved(w->f);
 }
 
 /* A queue that can't be read ends the run, after what is in flight. */
@@ -332,10 +369,8 @@ static int run(struct wheel *w, struct err *e)
 
 		if (now >= w->closes_at)
 			close_down(w, now);
-		if (now >= w->ends_at && !w->cut) {
-			w->cut = true;
-			cut_all(f, now);
-		}
+		if (now >= w->ends_at && !w->cut)
+			end_flight(w, now);
 		if (take(w, now, &why) < 0 || serve(w, now, &why) < 0)
 			fail(w, &why, now);
 		collect(f, now);

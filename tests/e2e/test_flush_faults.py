@@ -217,15 +217,34 @@ def test_who_holds_the_lock_is_named(queue, ses):
     assert flusher.wait() == 0
 
 
-def journal_of(listener):
+def ask_journal(listener, query):
     with contextlib.closing(sqlite3.connect(listener.directory / "journal.db")) as db:
-        return db.execute("select id from journal").fetchone()[0]
+        return db.execute(query).fetchone()[0]
+
+
+def journal_of(listener):
+    return ask_journal(listener, "select id from journal")
 
 
 def put_in_doubt(queue, journal):
     """As a lost connection leaves it."""
     queue.sql("update recipient set doubt_journal=?, doubt_until=?, version=version+1",
               journal, int((time.time() + 86400) * 1000))
+
+
+def test_a_connection_lost_after_the_content_is_in_doubt_until_answered(road, wait_for):
+    way = road(link={}, ses_options={"latency": 1500})
+    put(way.queue, 1)
+    flusher = way.queue.flusher()
+    doubt = "select doubt_journal from recipient where doubt_until > ?"
+    wait_for(lambda: ask_journal(way.listener, "select count(*) from once where state='sending'"))
+    way.link.cut()
+    journal = wait_for(lambda: way.queue.value(doubt, time.time() * 1000), what="the doubt")
+    assert journal == journal_of(way.listener)
+    assert flusher.wait() == 0
+    assert way.queue.flush().sent == 1 and len(way.ses.messages) == 1
+    assert [row["maybe_sent"] for row in way.queue.attempts] == [1, 0]
+    assert way.queue.value("select doubt_journal||doubt_until from recipient") == "0"
 
 
 def test_in_doubt_at_the_second_relay_while_the_first_is_well(queue, listener, ses):
@@ -248,6 +267,16 @@ def test_in_doubt_at_a_journal_that_no_relay_has(queue, listener, ses):
     run = queue.flush()
     assert queue.states() == {"queued": 2} and not far.messages
     assert run.connections == 2
+
+
+@pytest.mark.skipif("CENMAIL_SOAK" not in os.environ, reason="50 s: make soak")
+def test_a_big_message_outlives_its_flusher(road):
+    """Cut at the end of each flusher's life it would begin anew for ever."""
+    way = road(link={"kbit": 4000}, linger="1s")
+    way.queue.submit(MAIL.format("r@example.net", "x" * 79 + "\n") + ("y" * 79 + "\n") * 300_000)
+    run = way.queue.flush()
+    assert (run.sent, run.connections) == (1, 1)
+    assert run.seconds > 35
 
 
 # --- by hand, and by signal ---
