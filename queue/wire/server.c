@@ -99,7 +99,7 @@ void server_tls_done(struct server *s, const char *describe)
 	/* RFC 3207 section 4.2: all that was learned before the handshake is forgotten. */
 	s->tls = true;
 	s->helo[0] = s->name[0] = '\0';
-	s->lmtp = s->authenticated = false;
+	s->lmtp = s->extended = s->authenticated = false;
 	s->state = SERVER_OPEN;
 	s->mode = MODE_COMMAND;
 	server_reset(s);
@@ -207,6 +207,11 @@ bool server_in_content(const struct server *s)
 bool server_is_lmtp(const struct server *s)
 {
 	return s->lmtp;
+}
+
+bool server_is_extended(const struct server *s)
+{
+	return s->extended;
 }
 
 const char *server_helo(const struct server *s)

@@ -20,6 +20,8 @@
 #define SERVER_AUTH_MAX   12288
 #define SERVER_ERRORS_MAX 20   /* refused commands until 421 */
 #define SERVER_IDLE_MAX   1000 /* commands in a row that move no message on, until 421 */
+#define SERVER_EXCESS_MAX                                                                          \
+	(64 << 20) /* octets beyond message_size that are thrown away, until the end */
 
 struct server;
 
@@ -96,6 +98,7 @@ void server_end(struct server *s, const char *line);
 bool server_in_transaction(const struct server *s); /* between MAIL and the end of the content */
 bool server_in_content(const struct server *s);
 bool server_is_lmtp(const struct server *s);
+bool server_is_extended(const struct server *s);      /* EHLO or LHLO was said, not HELO */
 const char *server_helo(const struct server *s);      /* "" before EHLO; printable */
 const char *server_auth_name(const struct server *s); /* "" without */
 

@@ -50,7 +50,7 @@ static void do_helo(struct server *s, struct span args)
 {
 	if (!take_helo(s, args, "501 5.5.4 Syntax: HELO hostname"))
 		return;
-	s->lmtp = false;
+	s->lmtp = s->extended = false;
 	server_say(s, "250 %s", s->o.hostname);
 }
 
@@ -86,6 +86,7 @@ static void do_ehlo(struct server *s, struct span args)
 	if (!take_helo(s, args, "501 5.5.4 Syntax: EHLO hostname"))
 		return;
 	s->lmtp = false;
+	s->extended = true;
 	offer(s);
 }
 
@@ -97,7 +98,7 @@ static void do_lhlo(struct server *s, struct span args)
 	}
 	if (!take_helo(s, args, "501 5.5.4 Syntax: LHLO hostname"))
 		return;
-	s->lmtp = true;
+	s->lmtp = s->extended = true;
 	offer(s);
 }
 
@@ -188,7 +189,7 @@ static void do_vrfy(struct server *s, struct span args)
 static void do_help(struct server *s, struct span args)
 {
 	(void)args;
-	server_say(s, "214 2.0.0 See RFC 5321, and cenmail-listen(8)");
+	server_say(s, "214 2.0.0 See RFC 5321");
 }
 
 static void do_quit(struct server *s, struct span args)

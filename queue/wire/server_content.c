@@ -19,13 +19,22 @@ static void refuse(struct server *s, const char *line)
 	assert(n > 0);
 }
 
-#define BARE "554 5.6.0 A bare CR, a bare LF or a NUL octet in the content"
+#define TOO_LARGE "552 5.3.4 Message too large"
+#define BARE      "554 5.6.0 A bare CR, a bare LF or a NUL octet in the content"
+
+/* Octets have come, good or not. False: the session is over, as they may have no end. */
+static bool count(struct server *s, size_t n)
+{
+	s->octets += n;
+	if (s->octets > s->o.message_size)
+		refuse(s, TOO_LARGE);
+	if (s->octets > s->o.message_size + SERVER_EXCESS_MAX)
+		server_end(s, TOO_LARGE);
+	return s->state == SERVER_OPEN;
+}
 
 static void take_content(struct server *s, struct span in)
 {
-	s->octets += in.n;
-	if (s->octets > s->o.message_size)
-		refuse(s, "552 5.3.4 Message too large");
 	if (s->refusal[0] || in.n == 0)
 		return;
 	const char *refusal = s->ops->content(s->arg, in);
@@ -65,14 +74,17 @@ size_t server_data(struct server *s, struct span in)
 		in.n = PIECE;
 	/* What was held back of earlier octets may come out too: a few. */
 	buf_init(&out, PIECE + 16);
-	enum unstuff_result r = unstuff_add(&s->unstuff, in, s->refusal[0] ? NULL : &out, &used);
+	bool thrown_away = s->refusal[0];
+	enum unstuff_result r = unstuff_add(&s->unstuff, in, thrown_away ? NULL : &out, &used);
 	if (s->unstuff.bad)
 		refuse(s, BARE);
 	if (out.failed)
 		refuse(s, "451 4.3.0 Out of memory");
-	take_content(s, buf_span(&out));
+	bool open = count(s, thrown_away ? used : out.len);
+	if (open)
+		take_content(s, buf_span(&out));
 	buf_done(&out);
-	if (r == UNSTUFF_END) {
+	if (open && r == UNSTUFF_END) {
 		s->mode = MODE_COMMAND;
 		end_message(s);
 	}
@@ -167,8 +179,10 @@ size_t server_chunk(struct server *s, struct span in)
 		in.n = (size_t)s->chunk_left;
 	if (!s->refusal[0] && bare(s, in))
 		refuse(s, BARE);
-	take_content(s, in);
 	s->chunk_left -= in.n;
+	if (!count(s, in.n))
+		return in.n;
+	take_content(s, in);
 	if (s->chunk_left == 0)
 		end_chunk(s);
 	return in.n;

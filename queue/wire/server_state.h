@@ -28,7 +28,7 @@ struct server {
 
 	enum server_state state;
 	enum server_mode mode;
-	bool paused, lmtp, tls, authenticated;
+	bool paused, lmtp, extended, tls, authenticated;
 	char helo[256], name[256];
 
 	struct buf line;       /* of the command that is not yet whole */

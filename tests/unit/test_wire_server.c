@@ -118,7 +118,8 @@ static void test_dialogues(void **state)
 	}
 }
 
-/* Where a chunk's end can't be known the connection ends: its content is never taken as commands.
+/* E7. Where a chunk's end can't be known the connection ends: its content is never taken as
+ * commands.
  */
 static void test_bdat_syntax(void **state)
 {
@@ -136,6 +137,7 @@ static void test_bdat_syntax(void **state)
 	expect(&o, false, span_of(E M R "BDAT 1\r\nx"), "250 250 250 502 ", NULL, SERVER_CLOSED);
 }
 
+/* E6 */
 static void test_content_ceiling(void **state)
 {
 	struct buf in;
@@ -163,12 +165,39 @@ static void test_content_ceiling(void **state)
 	buf_done(&in);
 }
 
+/* E6: content without end, by its dot or by its count: it ends, with the connection. */
+static void test_content_without_end(void **state)
+{
+	static const char *const opening[] = { E M R "DATA\r\n",
+		E M R "BDAT 4611686018427387904\r\n" };
+	static char piece[1 << 20];
+
+	(void)state;
+	memset(piece, 'x', sizeof piece);
+	for (size_t i = 0; i < 2; i++) {
+		struct owner w;
+		unsigned seed = 1;
+		size_t taken = 0, used;
+		run(&w, &usual, false, span_of(opening[i]), 4096, &seed);
+		while (server_state(w.server) == SERVER_OPEN && taken < 2u * SERVER_EXCESS_MAX) {
+			server_input(w.server, span_make(piece, sizeof piece), &used);
+			taken += used;
+		}
+		assert_int_equal(server_state(w.server), SERVER_CLOSED);
+		assert_true(taken > SERVER_EXCESS_MAX);
+		assert_string_equal(
+			buf_str(&w.replies), i == 0 ? "250 250 250 354 552 " : "250 250 250 552 ");
+		owner_done(&w);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_dialogues),
 		cmocka_unit_test(test_bdat_syntax),
 		cmocka_unit_test(test_content_ceiling),
+		cmocka_unit_test(test_content_without_end),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
  */
 #include "server_talk.h"
 
+/* E6 */
 static void test_lines(void **state)
 {
 	struct buf in;
@@ -62,6 +63,7 @@ static void flood(const char *unit, unsigned times, const char *last, unsigned r
 	buf_done(&in);
 }
 
+/* E7, E12 */
 static void test_floods(void **state)
 {
 	(void)state;
@@ -88,6 +90,7 @@ static void test_floods(void **state)
 	buf_done(&in);
 }
 
+/* E3 */
 static void test_tls(void **state)
 {
 	struct owner w;
@@ -124,6 +127,7 @@ static void test_tls(void **state)
 
 #define GOOD "AGpvZQBzZWNyZXQ="
 
+/* E9 */
 static void test_auth(void **state)
 {
 	struct server_options o = usual;
@@ -159,6 +163,7 @@ static void test_auth(void **state)
 static void test_offers(void **state)
 {
 	struct owner w;
+	size_t used;
 	unsigned seed = 1;
 	struct server_options o = usual;
 
@@ -176,7 +181,11 @@ static void test_offers(void **state)
 	assert_non_null(strstr(text, "\r\n250 8BITMIME\r\n"));
 	assert_null(strstr(text, "DSN"));
 	assert_null(strstr(text, "AUTH"));
-	assert_true(server_is_lmtp(w.server));
+	assert_true(server_is_lmtp(w.server) && server_is_extended(w.server));
+	server_input(w.server, span_of("HELO c\r\n"), &used);
+	assert_false(server_is_lmtp(w.server) || server_is_extended(w.server));
+	server_input(w.server, span_of(E), &used);
+	assert_true(server_is_extended(w.server) && !server_is_lmtp(w.server));
 	assert_string_equal(server_helo(w.server), "c");
 	owner_done(&w);
 	o.offer_lmtp = o.offer_chunking = o.offer_limits = false;
