@@ -138,6 +138,19 @@ def listener(tmp_path, certs, programs):
 
 
 @pytest.fixture
+def plain(listener, ses):
+    """plain(ses={…}, **settings): a listener without TLS or names, its SES in .ses."""
+
+    def start(ses_options=None, **settings):
+        far = ses(**(ses_options or {}))
+        near = listener(far.url, kinds=("plain",), password=None, **settings)
+        near.ses = far
+        return near
+
+    return start
+
+
+@pytest.fixture
 def road(queue, listener, ses, long_link):
     """road(ses_options={…}, link={…}, listener_options={…}, **cenmail_conf): all of it, joined."""
 

@@ -147,7 +147,9 @@ static void settle(struct worker *w, struct attempt *a)
 		make_answer(a, k, answer[k]);
 		if (!a->m->rcpt[i].once[0])
 			continue;
-		if (o->maybe_sent || !a->opened)
+		/* One that SES refused before the gate has no row of this try; the row of an
+		 * earlier one may be in doubt, and stays so. */
+		if (o->maybe_sent || !a->opened || o->step == STEP_RCPT)
 			journal_release(w->l->journal, a->m, i, answer[k]);
 		else
 			rows[n++] = (struct journal_row) {
@@ -163,6 +165,18 @@ static void settle(struct worker *w, struct attempt *a)
 }
 
 /* --- in between --- */
+
+/* SES counts what it takes, and so does our quota. */
+static unsigned count_refused(const struct attempt *a)
+{
+	unsigned n = 0;
+
+	for (unsigned k = 0; k < a->n; k++) {
+		const struct outcome *o = &a->rcpt[k].outcome;
+		n += !o->maybe_sent && (o->lost || o->reply.code >= 300);
+	}
+	return n;
+}
 
 /* Whether SES asks for patience, and is to be given it here. */
 static bool is_throttled(const struct attempt *a)
@@ -204,15 +218,17 @@ static void relay(struct worker *w, struct attempt *a)
 	bool again = false;
 
 	for (;;) {
-		if (!wait_for_turn(w, a->n, again || throttled_since, answer))
-			break;
+		if (!wait_for_turn(w, a->n, again || throttled_since, answer)) {
+			answer_all(w, a, answer);
+			return;
+		}
 		bool fresh = !w->link || !w->used;
 		struct link *link = worker_link(w, answer);
-		if (!link)
-			break;
-		attempt_run(w, link, a);
-		if (a->failed) {
-			answer_all(w, a, a->answer);
+		if (link)
+			attempt_run(w, link, a);
+		if (!link || a->failed) {
+			pace_not_sent(&w->l->pace, a->n);
+			answer_all(w, a, link ? a->answer : answer);
 			return;
 		}
 		/* SES closed an idle connection just as it was used: that is no fault. */
@@ -222,20 +238,18 @@ static void relay(struct worker *w, struct attempt *a)
 		}
 		if (!is_throttled(a)) {
 			pace_went_well(&w->l->pace);
-			settle(w, a);
-			return;
+			break;
 		}
 		pace_throttled(&w->l->pace);
 		int64_t now = clock_mono_ms();
 		throttled_since = throttled_since ? throttled_since : now;
-		if (now + pause - throttled_since > THROTTLE_MS || stop_said(&w->l->stop)) {
-			settle(w, a);
-			return;
-		}
+		if (now + pause - throttled_since > THROTTLE_MS || stop_said(&w->l->stop))
+			break;
 		(void)poll(NULL, 0, (int)pause);
 		pause *= 2;
 	}
-	answer_all(w, a, answer);
+	pace_not_sent(&w->l->pace, count_refused(a));
+	settle(w, a);
 }
 
 void deliver(struct worker *w, struct message *m)

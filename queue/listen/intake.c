@@ -18,7 +18,6 @@ static void on_reply(void *arg, struct span text)
 {
 	struct session *s = arg;
 
-	s->replied = clock_mono_ms();
 	if (replies_add(s->replies, text) < 0)
 		s->gone = true;
 }
@@ -78,7 +77,7 @@ static int begin(struct session *s, struct err *e)
 		.id = m->id,
 		.tls = s->tls,
 		.lmtp = server_is_lmtp(s->server),
-		.extended = true,
+		.extended = server_is_extended(s->server),
 		.authenticated = server_auth_name(s->server)[0],
 		.recipient = m->rcpts == 1 ? m->rcpt[0].address : NULL,
 		.now = clock_wall_ms() };
@@ -118,6 +117,9 @@ static const char *on_content(void *arg, struct span in)
 
 	if (begin(s, &e) < 0 || strip_add(&s->strip, in, &s->message->content, &e) < 0)
 		return no_room(s, &e);
+	if (s->strip.begins_folded)
+		return refuse(s, &(struct answer_own) { "554 5.6.0", VERDICT_NEVER, 0 },
+			"the header begins with a folded line");
 	if (strip_loops(&s->strip))
 		return refuse(s, &(struct answer_own) { "554 5.4.6", VERDICT_NEVER, 0 },
 			"too many Received fields: the message runs in a circle");

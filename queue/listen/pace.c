@@ -55,6 +55,13 @@ int64_t pace_take(struct pace *p, unsigned n, bool again, int64_t now_ms, int64_
 	return wait;
 }
 
+void pace_not_sent(struct pace *p, unsigned n)
+{
+	pthread_mutex_lock(&p->lock);
+	p->used -= n < p->used ? n : p->used; /* the day may have changed */
+	pthread_mutex_unlock(&p->lock);
+}
+
 void pace_throttled(struct pace *p)
 {
 	pthread_mutex_lock(&p->lock);

@@ -25,6 +25,8 @@ void pace_done(struct pace *p);
 /* Takes n; answers how many ms from now they may be sent. -1: the quota is used up, and *ret_retry
  * says for how many more ms; nothing was taken. again: they are in the quota already. */
 int64_t pace_take(struct pace *p, unsigned n, bool again, int64_t now_ms, int64_t *ret_retry);
+/* Of those that were taken, n were not given to SES after all: the quota is not theirs. */
+void pace_not_sent(struct pace *p, unsigned n);
 void pace_throttled(struct pace *p);
 void pace_went_well(struct pace *p);
 

@@ -43,15 +43,15 @@ static void note_content(struct session *s)
 	}
 }
 
-static int64_t deadline(const struct session *s)
+int64_t session_deadline(const struct session *s)
 {
 	if (s->out.len > 0)
 		return s->written + WRITE_MS;
-	if (s->content_since > 0)
+	if (s->content_since > 0 && server_state(s->server) == SERVER_OPEN)
 		return s->content_since + CONTENT_MS + (int64_t)(s->conn.in - s->content_from);
 	if (!replies_empty(s->replies))
 		return INT64_MAX; /* ours to hurry */
-	int64_t idle = s->replied + (server_helo(s->server)[0] ? IDLE_MS : GREETING_MS);
+	int64_t idle = s->written + (server_helo(s->server)[0] ? IDLE_MS : GREETING_MS);
 	int64_t total = s->began + SESSION_MS;
 	return server_in_transaction(s->server) || idle < total ? idle : total;
 }
@@ -119,15 +119,16 @@ static bool handshake(struct session *s)
 			break;
 		if (io != CONN_AGAIN)
 			goto failed;
-		struct pollfd p = { s->conn.fd, s->conn.wants, 0 };
-		if (poll(&p, 1, clock_poll_timeout(until)) == 0) {
-			err_set(&e, EX_PROTOCOL, "timed out");
+		struct pollfd p[2] = { { s->conn.fd, s->conn.wants, 0 },
+			{ s->l->stop.fd, POLLIN, 0 } };
+		if (poll(p, 2, clock_poll_timeout(until)) == 0 || p[1].revents) {
+			err_set(&e, EX_PROTOCOL, p[1].revents ? "stopping" : "timed out");
 			goto failed;
 		}
 	}
 	snprintf(s->tls, sizeof s->tls, "%s", tls_describe(s->conn.tls));
 	server_tls_done(s->server, s->tls);
-	s->replied = s->written = clock_mono_ms();
+	s->written = clock_mono_ms();
 	return true;
 failed:
 	log_line(LOG_INFO, "listen", "TLS with [%s] failed: %s", s->address, e.text);
@@ -175,7 +176,7 @@ static bool heed_stop(struct session *s)
 
 static bool heed_deadline(struct session *s)
 {
-	if (clock_mono_ms() < deadline(s))
+	if (clock_mono_ms() < session_deadline(s))
 		return false;
 	if (s->out.len > 0 || server_state(s->server) != SERVER_OPEN)
 		s->gone = true;
@@ -196,7 +197,7 @@ static void wait_and_read(struct session *s, bool may, bool crowded)
 		{ .fd = replies_fd(s->replies), .events = POLLIN },
 		{ .fd = stopping ? -1 : s->l->stop.fd, .events = POLLIN }
 	};
-	int timeout = clock_poll_timeout(deadline(s));
+	int timeout = clock_poll_timeout(session_deadline(s));
 
 	if (crowded && (timeout < 0 || timeout > CROWDED_MS))
 		timeout = CROWDED_MS;
@@ -276,7 +277,7 @@ static struct server *make_server(struct session *s)
 static void serve(struct session *s)
 {
 	log_line(LOG_INFO, "listen", "connect from [%s]", s->address);
-	s->began = s->replied = s->written = clock_mono_ms();
+	s->began = s->written = clock_mono_ms();
 	if (s->mode != LISTEN_TLS_WRAPPED || handshake(s)) {
 		server_greet(s->server);
 		converse(s);

@@ -30,7 +30,7 @@ struct session {
 	bool gone;                     /* the connection is of no use, or memory is short */
 
 	/* deadlines, monotonic ms */
-	int64_t began, replied, written, content_since;
+	int64_t began, written, content_since;
 	uint64_t content_from; /* conn.in when the content began */
 
 	/* the transaction */
@@ -45,5 +45,9 @@ struct session {
 
 /* The events of the engine; their arg is the session. */
 extern const struct server_ops intake_ops;
+
+/* When the client has been waited for long enough, monotonic ms; INT64_MAX: it is not waited for.
+ */
+int64_t session_deadline(const struct session *s);
 
 #endif

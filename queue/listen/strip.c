@@ -84,6 +84,9 @@ int strip_add(struct strip *s, struct span in, struct spool *out, struct err *e)
 {
 	int r = 0;
 
+	if (!s->any && in.n > 0)
+		s->begins_folded = in.p[0] == ' ' || in.p[0] == '\t';
+	s->any = s->any || in.n > 0;
 	while (in.n > 0 && r == 0 && s->state != STRIP_BODY) {
 		/* A folded line shares the fate of the one before. */
 		if (s->line_begins && in.p[0] != ' ' && in.p[0] != '\t')

@@ -18,6 +18,10 @@ struct strip {
 	const struct conf_list *allowed, *ours; /* borrowed */
 	enum { STRIP_NAME, STRIP_PASS, STRIP_DROP, STRIP_BODY } state;
 	bool line_begins;
+	/* The first line goes on with what stands before it, which is a field of ours: its client
+	 * could change what we say. */
+	bool begins_folded;
+	bool any;
 	char name[STRIP_NAME_MAX + 1]; /* octets of the line whose fate is not decided */
 	size_t name_len;
 	unsigned received;

@@ -4,7 +4,10 @@ import base64
 import re
 import secrets
 import socket
+import sqlite3
 import ssl
+
+BODY = "Subject: s\r\nFrom: a@example.com\r\n\r\nbody\r\n"
 
 
 def token():
@@ -92,10 +95,22 @@ def mail(content, *recipients, sender="a@example.com", bdat=True):
         lines.append(f"RCPT TO:<{address}>" + (f" XONCE={once}" if once else ""))
     if bdat:
         return lines + [f"BDAT {len(content)} LAST", content]
-    return lines + ["DATA"], content + b".\r\n"
+    return lines + ["DATA", content + b".\r\n"]
 
 
 def ses_id(text):
     found = re.search(r"Ok (\S+) wait=[0-9.]+ ses=[0-9.]+$", text)
     assert found, text
     return found.group(1)
+
+
+def journal(near, statement):
+    """Rows of a listener's journal."""
+    with sqlite3.connect(f"file:{near.directory / 'journal.db'}?mode=ro", uri=True) as db:
+        return db.execute(statement).fetchall()
+
+
+def sent_once(near, count):
+    """What its SES has got: so many messages."""
+    assert len(near.ses.messages) == count
+    return near.ses.messages

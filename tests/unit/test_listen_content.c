@@ -74,6 +74,8 @@ static void test_strip(void **state)
 			assert_int_equal(spool_span(&out, &got, NULL), 0);
 			assert_int_equal(got.n, strlen(headers[i].out));
 			assert_memory_equal(got.p, headers[i].out, got.n);
+			assert_int_equal(s.begins_folded,
+				strchr(" \t", headers[i].in[0]) && headers[i].in[0]);
 			spool_done(&out);
 		}
 }

@@ -177,6 +177,62 @@ static void test_twins(void **state)
 	message_unref(other);
 }
 
+static void by_hand(struct world *w, const char *statement)
+{
+	struct journal_db db;
+	struct err e = { 0 };
+
+	assert_int_equal(journal_db_open(&db, w->path, false, &e), 0);
+	assert_int_equal(db_exec(&db.db, statement, &e), 0);
+	journal_db_close(&db);
+}
+
+/* An operator who settles what is in doubt does not know SES's words, or writes his own. */
+static void test_settled_by_hand(void **state)
+{
+	static const char *const answers[] = { "NULL", "''", "'it was sent'",
+		"'250 a'||char(13,10)||'b'" };
+	struct world *w = *state;
+	char answer[ANSWER_MAX + 1], statement[200];
+	struct message *m = fixture_message(w->replies, "a", "1", true);
+
+	assert_int_equal(claim(w, m, answer), JOURNAL_SEND);
+	give_to_ses(w, m, false);
+	journal_release(w->journal, m, 0, "451 4.4.2 lost");
+	for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) {
+		snprintf(statement, sizeof statement, "UPDATE once SET state='sent',answer=%s",
+			answers[i]);
+		by_hand(w, statement);
+		assert_int_equal(claim(w, m, answer), JOURNAL_DONE);
+		assert_string_equal(answer, "250 2.0.0 cenmail: sent, as the journal says");
+	}
+	message_unref(m);
+}
+
+/* A person's shell that holds a read transaction stops checkpoints, not mail. */
+static void test_a_reader_in_the_way(void **state)
+{
+	struct world *w = *state;
+	char answer[ANSWER_MAX + 1], once[33];
+	struct journal_db db;
+	struct err e = { 0 };
+	struct message *m = fixture_message(w->replies, "a", "1", true);
+
+	assert_int_equal(journal_db_open(&db, w->path, false, &e), 0);
+	assert_int_equal(db_exec(&db.db, "BEGIN;SELECT * FROM once", &e), 0);
+	int64_t began = clock_mono_ms();
+	for (unsigned i = 0; i < 150; i++) { /* beyond the WAL's bound */
+		snprintf(once, sizeof once, "%032x", i * 2654435761u);
+		memcpy(m->rcpt[0].once, once, sizeof once);
+		assert_int_equal(claim(w, m, answer), JOURNAL_SEND);
+		give_to_ses(w, m, false);
+		settle(w, m, "250 2.0.0 Ok");
+	}
+	assert_true(clock_mono_ms() - began < 4000); /* one wait would have taken five seconds */
+	journal_db_close(&db);
+	message_unref(m);
+}
+
 static void test_pruned(void **state)
 {
 	struct world *w = *state;
@@ -267,6 +323,8 @@ int main(void)
 		TEST(test_states),
 		TEST(test_restart),
 		TEST(test_twins),
+		TEST(test_settled_by_hand),
+		TEST(test_a_reader_in_the_way),
 		TEST(test_pruned),
 		TEST(test_a_write_that_fails),
 		TEST(test_threads),

@@ -151,6 +151,11 @@ static void test_pace(void **state)
 	assert_int_equal(pace_take(&p, 6, false, 100000, &retry), -1); /* 25 of 30 are used */
 	assert_int_equal(retry, 86400000 - 100000);
 	assert_true(pace_take(&p, 6, true, 100000, &retry) >= 0); /* counted before */
+	pace_not_sent(&p, 1); /* SES did not get one of them after all */
+	assert_true(pace_take(&p, 6, false, 100000, &retry) >= 0);
+	assert_int_equal(pace_take(&p, 1, false, 100000, &retry), -1);
+	pace_not_sent(&p, 100);
+	assert_int_equal(p.used, 0);
 	assert_true(pace_take(&p, 6, false, 86400000, &retry) >= 0);
 	for (int i = 0; i < 1000; i++)
 		pace_throttled(&p);

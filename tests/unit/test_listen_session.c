@@ -1,0 +1,110 @@
+/*
+ * How long a session waits for its client.
+ */
+#include "listen/session_state.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#define IDLE     300000
+#define GREETING 120000
+#define CONTENT  120000
+
+static void say(struct session *s, const char *text)
+{
+	size_t used;
+
+	server_input(s->server, span_of(text), &used);
+	replies_take(s->replies, &s->out);
+}
+
+static struct session *begin(struct listener *l)
+{
+	static const struct server_options o = {
+		.hostname = "h", .message_size = 1000, .rcptmax = 50, .offer_lmtp = true
+	};
+	struct err e = { 0 };
+	struct session *s = calloc(1, sizeof *s);
+
+	assert_int_equal(stop_init(&l->stop, &e), 0);
+	s->l = l;
+	buf_init(&s->out, 1 << 16);
+	s->replies = replies_new();
+	s->server = server_new(&o, &intake_ops, s);
+	snprintf(l->spool_dir, sizeof l->spool_dir, "/tmp");
+	l->pool = pool_new(10, 10000);
+	return s;
+}
+
+static void end(struct session *s)
+{
+	struct pool *pool = s->l->pool;
+	struct seat seat;
+	struct message *m;
+
+	seat_init(&seat);
+	while ((m = pool_take(pool, &seat, false, 0)))
+		pool_give_back(pool, m);
+	seat_done(&seat);
+	pool_free(pool);
+	stop_done(&s->l->stop);
+	server_free(s->server);
+	replies_abandon(s->replies);
+	replies_unref(s->replies);
+	buf_done(&s->out);
+	free(s);
+}
+
+static void test_deadlines(void **state)
+{
+	static struct listener l;
+	struct session *s = begin(&l);
+	struct seat seat;
+
+	(void)state;
+	s->began = s->written = 1000;
+	assert_int_equal(session_deadline(s), 1000 + GREETING);
+	say(s, "LHLO c\r\n");
+	s->written = 5000;
+	assert_int_equal(session_deadline(s), 5000 + 120000); /* it does not take the answer */
+	buf_clear(&s->out);
+	assert_int_equal(session_deadline(s), 5000 + IDLE);
+
+	/* a message is on its way: the client is not waited for */
+	say(s, "MAIL FROM:<a@a.example>\r\nRCPT TO:<b@b.example>\r\nDATA\r\nx\r\n.\r\n");
+	buf_clear(&s->out);
+	assert_int_equal(session_deadline(s), INT64_MAX);
+
+	/* a slow second one is not; nor does its end throw away the answer to the first */
+	say(s, "MAIL FROM:<a@a.example>\r\nRCPT TO:<b@b.example>\r\nDATA\r\nx");
+	s->content_since = 7000;
+	s->conn.in = 100;
+	assert_int_equal(session_deadline(s), 7000 + CONTENT + 100);
+	server_end(s->server, "421 4.4.2 too slow");
+	assert_int_equal(session_deadline(s), INT64_MAX);
+
+	/* answered after a long time: from then on the client has its five minutes */
+	seat_init(&seat);
+	struct message *m = pool_take(l.pool, &seat, false, 0);
+	message_answer(m, 0, "250 2.0.0 Ok");
+	pool_give_back(l.pool, m);
+	seat_done(&seat);
+	replies_take(s->replies, &s->out);
+	s->written = 9000000;
+	assert_int_equal(session_deadline(s), 9000000 + 120000);
+	buf_clear(&s->out);
+	assert_int_equal(session_deadline(s), 9000000 + IDLE);
+	end(s);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_deadlines),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
