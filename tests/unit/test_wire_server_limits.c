@@ -224,6 +224,15 @@ static void test_pause(void **state)
 	server_input(w.server, in, &used);
 	assert_int_equal(used, in.n);
 	assert_string_equal(buf_str(&w.replies), "250 250 250 354 250 250 250 ");
+	/* content that has begun is taken to its end: what its owner holds of it is not freed by
+	 * waiting */
+	server_input(w.server, span_of(M R "DATA\r\nx"), &used);
+	server_pause(w.server, true);
+	in = span_of("y\r\n.\r\nNOOP\r\n");
+	server_input(w.server, in, &used);
+	assert_int_equal(in.n - used, strlen("NOOP\r\n"));
+	buf_clear(&w.replies);
+	buf_add_str(&w.replies, "250 250 250 354 250 250 250 ");
 	server_end(w.server, "421 4.3.2 stopping");
 	server_end(w.server, "421 4.3.2 said once");
 	assert_string_equal(buf_str(&w.replies), "250 250 250 354 250 250 250 421 ");
