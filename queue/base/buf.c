@@ -84,7 +84,7 @@ char *buf_room(struct buf *b, size_t n)
 		size_t cap = b->cap > SIZE_MAX / 2 ? need : b->cap * 2;
 		if (cap < BUF_FIRST)
 			cap = BUF_FIRST;
-		if (cap > b->max && need <= b->max)
+		if (cap > b->max)
 			cap = b->max;
 		if (cap < need)
 			cap = need;

@@ -89,6 +89,23 @@ static void buf_keeps_its_ceiling(void **state)
 	buf_done(&b);
 }
 
+/* Thousands of processes may hold one that is full: it must not take twice its ceiling. */
+static void buf_takes_no_more_memory_than_its_ceiling(void **state)
+{
+	struct buf b;
+
+	for (size_t max = 1; max < 1000; max += 37) {
+		buf_init(&b, max);
+		for (size_t i = 0; i < max; i++) {
+			buf_add_char(&b, 'x');
+			assert_true(b.cap <= max + 1);
+		}
+		assert_false(b.failed);
+		assert_int_equal(b.len, max);
+		buf_done(&b);
+	}
+}
+
 static void buf_refuses_sizes_that_overflow(void **state)
 {
 	struct buf b;
@@ -291,6 +308,7 @@ int main(void)
 		cmocka_unit_test(span_finds_and_trims),
 		cmocka_unit_test(span_gives_words),
 		cmocka_unit_test(buf_keeps_its_ceiling),
+		cmocka_unit_test(buf_takes_no_more_memory_than_its_ceiling),
 		cmocka_unit_test(buf_refuses_sizes_that_overflow),
 		cmocka_unit_test(buf_prints_and_grows),
 		cmocka_unit_test(buf_holds_nul_and_takes_direct_writes),
