@@ -209,7 +209,7 @@ endef
 export INSTALLED
 
 install: all $(MADE)
-	@set -e; own=false; \
+	@set -e; umask 022; own=false; \
 	if [ "$$(id -u)" = 0 ] && [ -z "$(DESTDIR)" ]; then own=true; \
 		id cenmail >/dev/null 2>&1 || { echo "make install: there is no user cenmail:" \
 			"useradd --system --no-create-home --shell /usr/sbin/nologin cenmail" >&2; \
