@@ -15,15 +15,22 @@ struct privilege {
 	bool secure;  /* the kernel says that rights were gained by exec: trust nothing inherited */
 };
 
-/* The first call of main. Opens descriptors 0 to 2 if closed (0 so that it can't be read),
- * empties the environment but for a known few, clears timers and the signal state, forbids cores;
- * and in a set-user-ID process resets limits and becomes the owner of the compiled-in spool
- * directory. 0; -1 (EX_CONFIG: that directory is missing or root's; EX_OSERR): end at once. */
+/* The first call of main. Puts back what the caller may have changed (limits and priority where the
+ * process may, timers, signals, umask), opens descriptors 0 to 2 if closed (0 so that it can't be
+ * read), empties the environment but for a known few, forbids cores; and in a set-user-ID process
+ * becomes the owner of the compiled-in spool directory and takes one of the caller's slots.
+ *
+ * Called by root (with the bit or without) it leaves root in place, until privilege_join_queue:
+ * between the two main may do what only root may, such as starting the flusher.
+ *
+ * 0; -1: say why, and end at once (EX_CONFIG: that directory is missing or root's; EX_OSERR;
+ * EX_TEMPFAIL: no slot; the process then lives for a few seconds only). */
 int privilege_settle(struct privilege *ret, struct err *e);
 
-/* For root without the bit, once the configuration is known: becomes the owner of the directory
- * that the queue is in, so that no file of the queue is ever root's. Does nothing for others, and
- * nothing when that directory is root's own or can't be seen. */
+/* For root, once the configuration is known, and before anything is read or written for a message:
+ * becomes the owner of the directory that the queue is in, for good, so that no file of the queue
+ * is ever root's. Does nothing for others, and nothing when that directory is root's own or can't
+ * be seen. */
 int privilege_join_queue(const char *queue, struct err *e);
 
 #endif

@@ -1,0 +1,149 @@
+"""cenmail as `make install` puts it there, set-user-ID bit and owners and all, in a mount namespace
+of its own: the machine's /usr, /etc and /var/spool are not touched. And its callers: root, and
+ordinary users, each with whatever a hostile one hands down to the programs that he starts."""
+
+import contextlib
+import ctypes
+import json
+import os
+import pathlib
+import subprocess
+
+from harness import ROOT, Program, build_dir, run
+
+CENMAIL, ALICE, BOB = 4200, 4201, 4202  # uids; each has a group of the same number
+HOME = pathlib.Path("/srv/cenmail")     # of what is installed; in the namespace only
+SENDMAIL, FLUSH, MAILQ = HOME / "sbin/sendmail", HOME / "sbin/cenmail-flush", HOME / "bin/mailq"
+SPOOL = pathlib.Path("/var/spool/cenmail")
+CONF = pathlib.Path("/etc/cenmail/cenmail.conf")
+OK, USAGE, DATAERR, NOINPUT, OSERR, TEMPFAIL, NOPERM, CONFIG = 0, 64, 65, 66, 71, 75, 77, 78
+
+SETUP = f"""
+set -e
+mount -t tmpfs -o mode=755 tmpfs /srv
+mkdir /srv/etc /srv/other
+cp -a /etc/. /srv/etc
+rm -rf /srv/etc/cenmail /srv/etc/aliases
+mount --bind /srv/etc /etc
+mount -t tmpfs -o mode=755 tmpfs /var/spool
+for user in cenmail:{CENMAIL} alice:{ALICE} bob:{BOB}; do
+    echo "${{user%:*}}:x:${{user#*:}}:${{user#*:}}:Full Name:/nonexistent:/bin/sh" >>/etc/passwd
+    echo "${{user%:*}}:x:${{user#*:}}:" >>/etc/group
+done
+make -s install ROLE=sender PREFIX={HOME} CRONDIR=/srv/cron.d
+echo ready
+exec tail -f /dev/null
+"""
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def why_not():
+    """What this machine lacks for such tests, or None."""
+    if os.getuid() != 0:
+        return "only root can install a set-user-ID program and become its callers"
+    if os.environ.get("CENMAIL_SAN"):
+        return "a sanitizer's run-time is not made for a set-user-ID program"
+    if run(["unshare", "-m", "--propagation", "private", "mount", "-t", "tmpfs", "x", "/srv"]).returncode:
+        return "no mount namespaces here"
+    return None
+
+
+def has_capability(name):
+    number = {"sys_resource": 24, "sys_nice": 23}[name]
+    status = pathlib.Path("/proc/self/status").read_text()
+    return bool(int(status.split("CapEff:")[1].split()[0], 16) >> number & 1)
+
+
+class Installed:
+    """The installation, and its queue."""
+
+    def __init__(self):
+        env = {**os.environ, "MAKEFLAGS": "", "BUILD": str(build_dir().relative_to(ROOT))}
+        self.holder = Program("namespace", ["unshare", "-m", "--propagation", "private", "sh", "-c",
+                                            SETUP], cwd=ROOT, env=env)
+        self.holder.line(lambda line: line == "ready", 120)
+        self.rows = [line.split() for line in self.holder.lines if line != "ready"]
+        self.root = pathlib.Path(f"/proc/{self.holder.pid}/root")
+        self._namespace = os.open(f"/proc/{self.holder.pid}/ns/srv", os.O_RDONLY)
+        self.settings = {}
+
+    def close(self):
+        os.close(self._namespace)
+        self.holder.close()
+
+    def path(self, inside):
+        """A path in the namespace, as it is seen from outside."""
+        return self.root / str(inside).lstrip("/")
+
+    # --- callers ---
+
+    def popen(self, argv, uid=ALICE, before=None, env=None, cwd="/", root_first=None, **more):
+        """A program in the namespace, started by `uid`. before() runs last of all before exec, as
+        that user; root_first() still as root."""
+        def enter():
+            if libc.setns(self._namespace, 0x20000) != 0:  # CLONE_NEWNS
+                raise OSError(ctypes.get_errno(), "setns")
+            os.chdir(cwd)
+            if root_first:
+                root_first()
+            os.setgroups([])
+            os.setresgid(uid, uid, uid)
+            os.setresuid(uid, uid, uid)
+            if before:
+                before()
+        more.setdefault("stdin", subprocess.PIPE)
+        more.setdefault("stdout", subprocess.PIPE)
+        more.setdefault("stderr", subprocess.PIPE)
+        return subprocess.Popen([str(a) for a in argv], preexec_fn=enter,
+                                env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"} if env is None else env,
+                                **more)
+
+    def run(self, argv, data=b"", deadline=60, **more):
+        p = self.popen(argv, **more)
+        try:
+            out, err = p.communicate(data, deadline)
+        finally:
+            if p.poll() is None:
+                p.kill()
+        return subprocess.CompletedProcess(argv, p.returncode, out, err)
+
+    def submit(self, *args, data=b"Subject: x\n\nx\n", **more):
+        return self.run([SENDMAIL, *(args or ("-i", "to@example.com"))], data, **more)
+
+    # --- the queue ---
+
+    def fresh(self, **settings):
+        """An empty queue, and this configuration."""
+        for name in os.listdir(self.path(SPOOL)):
+            with contextlib.suppress(IsADirectoryError):
+                os.unlink(self.path(SPOOL) / name)
+        have = {"hostname": "shanghai.example.com", "domain": "example.com", "log": "stderr",
+                "relay": "lmtp://127.0.0.1:3535", **settings}
+        self.path(CONF).write_text("".join(f"{k} {v}\n" for k, v in have.items()))
+        done = self.run([FLUSH, "--init"], uid=0)
+        assert done.returncode == 0, done.stderr
+
+    def query(self, sql):
+        """Rows as tuples. By sqlite3(1), which stays inside: SQLite resolves /proc/PID/root."""
+        done = self.run(["sqlite3", "-json", "-cmd", ".timeout 30000", "-cmd",
+                         ".dbconfig no_ckpt_on_close on", SPOOL / "queue.db", sql], uid=CENMAIL)
+        assert done.returncode == 0 and not done.stderr, done.stderr
+        lines = done.stdout.decode().partition("\n")[2]  # the first is .dbconfig's
+        return [tuple(row.values()) for row in json.loads(lines or "[]")]
+
+    def count(self):
+        """Messages that are whole; anything else that is there is a failure."""
+        assert self.query("pragma integrity_check") == [("ok",)]
+        (n,), = self.query("select count(*) from message")
+        for table in "recipient", "content":
+            assert self.query(f"select count(distinct message) from {table}") == [(n,)], table
+        return n
+
+    def modes(self):
+        """Name -> mode and owner of every file of the spool."""
+        found = {}
+        for name in os.listdir(self.path(SPOOL)):
+            st = os.lstat(self.path(SPOOL) / name)
+            found[name] = (st.st_mode, st.st_uid, st.st_gid)
+        return found
