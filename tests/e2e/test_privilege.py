@@ -15,7 +15,7 @@ import pytest
 
 import installed
 from harness import wait_for
-from installed import (ALICE, BOB, CENMAIL, CONFIG, FLUSH, HOME, MAILQ, NOINPUT, OK, OSERR, SENDMAIL, SPOOL,
+from installed import (ALICE, BOB, CENMAIL, CONFIG, FLUSH, MAILQ, NOINPUT, OK, OSERR, SENDMAIL, SPOOL,
                        TEMPFAIL, USAGE)
 
 pytestmark = pytest.mark.skipif(installed.why_not() is not None, reason=str(installed.why_not()))

@@ -12,25 +12,29 @@ import subprocess
 from harness import ROOT, Program, build_dir, run
 
 CENMAIL, ALICE, BOB = 4200, 4201, 4202  # uids; each has a group of the same number
-HOME = pathlib.Path("/srv/cenmail")     # of what is installed; in the namespace only
-SENDMAIL, FLUSH, MAILQ = HOME / "sbin/sendmail", HOME / "sbin/cenmail-flush", HOME / "bin/mailq"
+SENDMAIL, FLUSH, MAILQ = "/usr/sbin/sendmail", "/usr/sbin/cenmail-flush", "/usr/bin/mailq"
 SPOOL = pathlib.Path("/var/spool/cenmail")
 CONF = pathlib.Path("/etc/cenmail/cenmail.conf")
 OK, USAGE, DATAERR, NOINPUT, OSERR, TEMPFAIL, NOPERM, CONFIG = 0, 64, 65, 66, 71, 75, 77, 78
 
+OVERLAY = """
+mount -t tmpfs -o mode=755 tmpfs /srv
+for dir in usr etc; do
+    mkdir /srv/$dir /srv/$dir.work
+    mount -t overlay overlay -o lowerdir=/$dir,upperdir=/srv/$dir,workdir=/srv/$dir.work /$dir
+done
+mount -t tmpfs -o mode=755 tmpfs /var/spool
+"""
 SETUP = f"""
 set -e
-mount -t tmpfs -o mode=755 tmpfs /srv
-mkdir /srv/etc /srv/other
-cp -a /etc/. /srv/etc
-rm -rf /srv/etc/cenmail /srv/etc/aliases
-mount --bind /srv/etc /etc
-mount -t tmpfs -o mode=755 tmpfs /var/spool
+{OVERLAY}
+rm -rf /etc/cenmail /etc/aliases
 for user in cenmail:{CENMAIL} alice:{ALICE} bob:{BOB}; do
     echo "${{user%:*}}:x:${{user#*:}}:${{user#*:}}:Full Name:/nonexistent:/bin/sh" >>/etc/passwd
     echo "${{user%:*}}:x:${{user#*:}}:" >>/etc/group
 done
-make -s install ROLE=sender PREFIX={HOME} CRONDIR=/srv/cron.d
+make -s install ROLE=sender
+mkdir /srv/other
 echo ready
 exec tail -f /dev/null
 """
@@ -44,8 +48,9 @@ def why_not():
         return "only root can install a set-user-ID program and become its callers"
     if os.environ.get("CENMAIL_SAN"):
         return "a sanitizer's run-time is not made for a set-user-ID program"
-    if run(["unshare", "-m", "--propagation", "private", "mount", "-t", "tmpfs", "x", "/srv"]).returncode:
-        return "no mount namespaces here"
+    tried = run(["unshare", "-m", "--propagation", "private", "sh", "-ec", OVERLAY])
+    if tried.returncode:
+        return f"no mount namespace with overlays here: {tried.stderr.decode().strip()}"
     return None
 
 
@@ -65,7 +70,7 @@ class Installed:
         self.holder.line(lambda line: line == "ready", 120)
         self.rows = [line.split() for line in self.holder.lines if line != "ready"]
         self.root = pathlib.Path(f"/proc/{self.holder.pid}/root")
-        self._namespace = os.open(f"/proc/{self.holder.pid}/ns/srv", os.O_RDONLY)
+        self._namespace = os.open(f"/proc/{self.holder.pid}/ns/mnt", os.O_RDONLY)
         self.settings = {}
 
     def close(self):
