@@ -7,11 +7,10 @@
 #define CENMAIL_LONGLINE_H
 
 #include "base/buf.h"
-#include "base/field.h"
 
-#define LONGLINE_MAX FIELD_LINE_MAX
+#define LONGLINE_MAX 998 /* octets, CRLF not counted */
 
-/* The lines of one header field, each with its CRLF; the colon stands within the limit. */
+/* The lines of one header field, each with its CRLF. */
 void longline_fold(struct span field, struct buf *out);
 
 /* A body in pieces of any size, with CRLF line ends and no other CR. */

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 struct listing {
+	const struct options *options;
 	FILE *to;
 	int64_t message; /* the one under way, -1 before the first */
 	uint64_t bytes;
@@ -37,6 +38,8 @@ static bool print_recipient(void *arg, const struct store_listed *m)
 {
 	struct listing *l = arg;
 
+	if (!options_chosen(l->options, m->message, m->sender, m->address))
+		return true;
 	if (m->message != l->message)
 		print_message(l, m);
 	l->message = m->message;
@@ -48,9 +51,10 @@ static bool print_recipient(void *arg, const struct store_listed *m)
 	return !ferror(l->to);
 }
 
-int mailq_print(const struct conf_mail *conf, uid_t caller, FILE *to, struct err *e)
+int mailq_print(const struct options *o, const struct conf_mail *conf, uid_t caller, FILE *to,
+	struct err *e)
 {
-	struct listing l = { .to = to, .message = -1 };
+	struct listing l = { .options = o, .to = to, .message = -1 };
 	struct stat st;
 	struct store *store;
 	int result;

@@ -8,6 +8,7 @@
 #include "sendmail/mailq.h"
 #include "sendmail/options.h"
 #include "sendmail/privilege.h"
+#include "sendmail/queue_run.h"
 #include "sendmail/submit.h"
 
 #include <inttypes.h>
@@ -79,7 +80,9 @@ static int run(const struct options *o, const struct conf_mail *conf, uid_t call
 	case OPTIONS_SUBMIT:
 		return run_submit(o, conf, caller, e);
 	case OPTIONS_LIST:
-		return mailq_print(conf, caller, stdout, e);
+		return mailq_print(o, conf, caller, stdout, e);
+	case OPTIONS_FLUSH:
+		return queue_run(o, conf, caller, e);
 	case OPTIONS_ALIASES:
 		return run_aliases(conf, e);
 	case OPTIONS_HELP:
@@ -124,7 +127,9 @@ int main(int argc, char **argv)
 	if (conf_mail_read(path ? path : CENMAIL_SYSCONFDIR "/cenmail.conf", &conf, &e) != 0)
 		return fail(&e, who.caller, LOG_TO_SYSLOG);
 	log_open(conf.log);
-	if (privilege_join_queue(conf.queue, &e) != 0 || run(&o, &conf, who.caller, &e) != 0)
+	/* -q needs root a moment longer: see queue_run.h. */
+	if ((o.mode != OPTIONS_FLUSH && privilege_join_queue(conf.queue, &e) != 0) ||
+		run(&o, &conf, who.caller, &e) != 0)
 		result = fail(&e, who.caller, conf.log);
 	conf_mail_done(&conf);
 	return result;

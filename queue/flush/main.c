@@ -17,16 +17,17 @@
 
 struct arguments {
 	const char *conf;
-	bool verbose, init, check;
+	bool verbose, once, init, check;
 };
 
 static const char usage[] =
-	"usage: cenmail-flush [-v] [-C FILE]     send what is due\n"
+	"usage: cenmail-flush [-v] [--once] [-C FILE]   send what is due\n"
 	"       cenmail-flush --init [-C FILE]   create the queue, or bring it up to date\n"
 	"       cenmail-flush --check-config [-C FILE]\n"
 	"  -C FILE         the configuration; default CENMAIL_CONF or " CENMAIL_SYSCONFDIR
 	"/cenmail.conf\n"
 	"  -v              say at the end what was done\n"
+	"  --once          go when nothing is due, and at once where a flusher runs already\n"
 	"  --init          create the queue that the configuration names, or migrate it\n"
 	"  --check-config  print every key with its value in force\n"
 	"  --help, --version\n";
@@ -36,6 +37,7 @@ static int parse(int argc, char **argv, struct arguments *a)
 {
 	static const struct option longs[] = {
 		{ "init", no_argument, NULL, 'i' },
+		{ "once", no_argument, NULL, 'o' },
 		{ "check-config", no_argument, NULL, 'c' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'V' },
@@ -51,6 +53,8 @@ static int parse(int argc, char **argv, struct arguments *a)
 			a->verbose = true;
 		else if (c == 'i')
 			a->init = true;
+		else if (c == 'o')
+			a->once = true;
 		else if (c == 'c')
 			a->check = true;
 		else if (c == 'h')
@@ -99,15 +103,15 @@ static int init(const struct conf_mail *c, struct err *e)
 }
 
 /* The hand-over of rule 7: at most one flusher runs, and one waits. 1: it is our turn; 0: there is
- * one that runs and one that waits already, or we were told to stop; -1. *ret_fd is held for life.
- */
-static int take_turn(const char *queue, int signal_fd, int *ret_fd, struct err *e)
+ * one that runs and one that waits already (once: one that runs), or we were told to stop; -1.
+ * *ret_fd is held for life. */
+static int take_turn(const char *queue, bool once, int signal_fd, int *ret_fd, struct err *e)
 {
 	const int64_t now = clock_mono_ms();
 	int next = -1;
 	int got = store_lock_file(queue, "flush.lock", now, -1, ret_fd, e);
 
-	if (got != 0)
+	if (got != 0 || once)
 		return got;
 	got = store_lock_file(queue, "next.lock", now, -1, &next, e);
 	if (got <= 0)
@@ -138,7 +142,7 @@ static void say_figures(const struct flush_stats *s, int64_t took_ms)
 		(unsigned long long)s->in, (double)took_ms / 1000);
 }
 
-static int flush(struct flusher *f, bool verbose, int signal_fd, struct err *e)
+static int flush(struct flusher *f, const struct arguments *a, int signal_fd, struct err *e)
 {
 	const char *queue = f->conf->queue;
 	int turn_fd = -1, result = -1;
@@ -148,8 +152,10 @@ static int flush(struct flusher *f, bool verbose, int signal_fd, struct err *e)
 	if (sasl_start(true, false, e) < 0 || route_open_all(f, e) < 0 || add_headers(f, e) < 0 ||
 		become_owner(queue, e) < 0 || settle_open(f, e) < 0)
 		goto out;
-	got = take_turn(queue, signal_fd, &turn_fd, e);
+	got = take_turn(queue, a->once, signal_fd, &turn_fd, e);
 	if (got <= 0) {
+		if (got == 0 && a->verbose)
+			puts("another flusher runs: it has been woken by what changed");
 		result = got;
 		goto out;
 	}
@@ -158,7 +164,7 @@ static int flush(struct flusher *f, bool verbose, int signal_fd, struct err *e)
 	began = clock_mono_ms();
 	result = flusher_run(f, signal_fd, e);
 	route_close_all(f);
-	if (verbose && result == 0)
+	if (a->verbose && result == 0)
 		say_figures(&f->stats, clock_mono_ms() - began);
 out:
 	route_close_all(f);
@@ -200,10 +206,12 @@ int main(int argc, char **argv)
 	} else if (a.init) {
 		result = become_owner(conf.queue, &e) < 0 ? -1 : init(&conf, &e);
 	} else {
+		if (a.once)
+			conf.linger = 0;
 		int signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 
 		result = signals < 0 ? err_sys(&e, EX_OSERR, "signalfd")
-				     : flush(&f, a.verbose, signals, &e);
+				     : flush(&f, &a, signals, &e);
 		if (signals >= 0)
 			close(signals);
 	}

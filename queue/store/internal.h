@@ -39,4 +39,15 @@ int store_end(struct store *s, int r, struct err *e);
 bool store_int(sqlite3_stmt *q, int col, int64_t lo, int64_t hi, int64_t *ret);
 bool store_text(sqlite3_stmt *q, int col, size_t max, struct span *ret);
 
+/* list.c: recipients that are not settled, in the order of (message, recipient), those after the
+ * two numbers given. How many, at most STORE_PAGE; -1. */
+#define STORE_PAGE 100
+struct store_row {
+	struct store_listed l;
+	int64_t recipient, uid;
+	char sender[256], address[256], state[8], reply[2048];
+};
+int store_list_page(
+	struct store *s, int64_t message, int64_t recipient, struct store_row *row, struct err *e);
+
 #endif

@@ -3,16 +3,6 @@
  */
 #include "store/internal.h"
 
-#define PAGE      100
-#define REPLY_MAX 2048
-
-struct row {
-	struct store_listed l;
-	int64_t recipient;
-	int64_t uid;
-	char sender[256], address[256], state[8], reply[REPLY_MAX];
-};
-
 /* A list for people's eyes: what does not fit is cut, what is of another type is shown as text. */
 static void copy_text(sqlite3_stmt *q, int col, char *out, size_t size)
 {
@@ -20,7 +10,7 @@ static void copy_text(sqlite3_stmt *q, int col, char *out, size_t size)
 	snprintf(out, size, "%s", p ? p : "");
 }
 
-static void read_row(sqlite3_stmt *q, struct row *r)
+static void read_row(sqlite3_stmt *q, struct store_row *r)
 {
 	int64_t size = sqlite3_column_int64(q, 4), tries = sqlite3_column_int64(q, 9);
 	copy_text(q, 5, r->sender, sizeof r->sender);
@@ -42,13 +32,13 @@ static void read_row(sqlite3_stmt *q, struct row *r)
 	};
 }
 
-static int read_page(
-	struct store *s, int64_t message, int64_t recipient, struct row *row, struct err *e)
+int store_list_page(
+	struct store *s, int64_t message, int64_t recipient, struct store_row *row, struct err *e)
 {
 	sqlite3_stmt *q = db_stmt(&s->db, SQL_LIST);
 	sqlite3_bind_int64(q, 1, message);
 	sqlite3_bind_int64(q, 2, recipient);
-	sqlite3_bind_int64(q, 3, PAGE);
+	sqlite3_bind_int64(q, 3, STORE_PAGE);
 	int n = 0, r;
 	while ((r = db_step(&s->db, q, e)) == 1)
 		read_row(q, &row[n++]);
@@ -58,21 +48,21 @@ static int read_page(
 int store_list(struct store *s, uid_t uid, bool (*fn)(void *arg, const struct store_listed *l),
 	void *arg, struct err *e)
 {
-	struct row *row = malloc(PAGE * sizeof *row);
+	struct store_row *row = malloc(STORE_PAGE * sizeof *row);
 	if (!row)
 		return err_set(e, EX_TEMPFAIL, "out of memory");
 	int64_t message = INT64_MIN, recipient = INT64_MIN;
 	int n;
 	bool go_on = true;
 	do {
-		n = read_page(s, message, recipient, row, e);
+		n = store_list_page(s, message, recipient, row, e);
 		for (int i = 0; i < n && go_on; i++) {
 			message = row[i].l.message;
 			recipient = row[i].recipient;
 			if (uid == (uid_t)-1 || (int64_t)uid == row[i].uid)
 				go_on = fn(arg, &row[i].l);
 		}
-	} while (n == PAGE && go_on);
+	} while (n == STORE_PAGE && go_on);
 	free(row);
 	return n < 0 ? -1 : 0;
 }

@@ -4,17 +4,19 @@
 #include "store/sql.h"
 
 #define PUT  (1u << STORE_SUBMIT | 1u << STORE_FLUSH) /* the flusher imports, and bounces */
+#define TX   (PUT | HAND)
 #define WORK (1u << STORE_FLUSH)
-#define LIST (1u << STORE_LIST)
+#define HAND (1u << STORE_HAND)
+#define LIST (1u << STORE_LIST | HAND)
 
 static const struct {
 	unsigned roles;
 	const char *text;
 } table[SQL_COUNT] = {
-	[SQL_BEGIN] = { PUT, "BEGIN IMMEDIATE" },
-	[SQL_COMMIT] = { PUT, "COMMIT" },
-	[SQL_ROLLBACK] = { PUT, "ROLLBACK" },
-	[SQL_VERSION] = { PUT, "PRAGMA user_version" },
+	[SQL_BEGIN] = { TX, "BEGIN IMMEDIATE" },
+	[SQL_COMMIT] = { TX, "COMMIT" },
+	[SQL_ROLLBACK] = { TX, "ROLLBACK" },
+	[SQL_VERSION] = { TX, "PRAGMA user_version" },
 
 	/* put.c */
 	[SQL_PUT_MESSAGE] = { PUT,
@@ -48,7 +50,7 @@ static const struct {
 	[SQL_DUE_OF_MESSAGE] = { WORK,
 		"SELECT r.id,r.version,r.address,r.once,r.tries,r.next_try,r.since,m.submitted,"
 		"m.size,r.doubt_journal,r.doubt_until,r.notify,r.orcpt"
-		" FROM recipient AS r LEFT JOIN message AS m ON m.id=r.message"
+		" FROM recipient AS r CROSS JOIN message AS m ON m.id=r.message"
 		" WHERE r.message=?1 AND r.state IN ('queued','held') AND r.state='queued'"
 		" AND (+r.next_try<=?2 OR +r.next_try>?3) AND r.id>?4 ORDER BY r.id LIMIT ?5" },
 	[SQL_NEXT_DUE] = { WORK,
@@ -58,7 +60,7 @@ static const struct {
 	[SQL_LOAD] = { WORK,
 		"SELECT m.submitted,m.uid,m.sender,m.message_id,m.eightbit,m.ret,m.envid,m.size,"
 		"c.crc,typeof(c.data),length(c.data)"
-		" FROM message AS m LEFT JOIN content AS c ON c.message=m.id WHERE m.id=?1" },
+		" FROM message AS m JOIN content AS c ON c.message=m.id WHERE m.id=?1" },
 	[SQL_HOLD] = { WORK,
 		"UPDATE recipient SET state='held',last_code=0,last_reply=?2,"
 		"version=CASE WHEN typeof(version)='integer' AND version BETWEEN 1 AND 1000000000"
@@ -94,6 +96,13 @@ static const struct {
 		" FROM recipient AS r CROSS JOIN message AS m ON m.id=r.message"
 		" WHERE r.state IN ('queued','held') AND (r.message,r.id)>(?1,?2)"
 		" ORDER BY r.message,r.id LIMIT ?3" },
+
+	/* hand.c: what the trigger does for a change by hand */
+	[SQL_MAKE_DUE] = { HAND, "UPDATE recipient SET next_try=?1"
+				 " WHERE id=?2 AND state='queued' AND next_try>?1" },
+	[SQL_NOTE_DUE] = { HAND,
+		"INSERT INTO attempt(message,recipient,address,at,reply)"
+		" SELECT message,id,address,?1,'due now' FROM recipient WHERE id=?2" },
 };
 
 void sql_of_role(enum store_role role, const char *ret[SQL_COUNT])

@@ -32,8 +32,10 @@ enum sql {
 	SQL_SETTLE_HOUR,
 	SQL_OPEN_LEFT,
 	SQL_DROP_SENT,
-	/* mailq */
+	/* mailq, and by hand */
 	SQL_LIST,
+	SQL_MAKE_DUE,
+	SQL_NOTE_DUE,
 	SQL_COUNT
 };
 

@@ -18,7 +18,12 @@
 
 struct store;
 
-enum store_role { STORE_SUBMIT, STORE_FLUSH, STORE_LIST }; /* which statements are prepared */
+enum store_role {
+	STORE_SUBMIT,
+	STORE_FLUSH,
+	STORE_LIST,
+	STORE_HAND
+}; /* which statements are prepared */
 
 /* Opens, never creates. lock_wait_ms: how long any later call may wait for queue.lock. */
 int store_open(struct store **ret, const char *path, enum store_role role, int64_t lock_wait_ms,
@@ -119,11 +124,8 @@ struct store_settlement { /* one try at one recipient */
 int store_settle(struct store *s, const struct store_settlement *v, unsigned n, int64_t keep_sent,
 	bool *ret_done, struct err *e);
 
-/* Checkpoints when the WAL is past its bound, or in any case when `idle`. Answers the octets that
- * the WAL then has: past STORE_WAL_LOUD somebody keeps a read transaction open, which is to be
- * logged. */
-#define STORE_WAL_LOUD (64 << 20)
-int64_t store_checkpoint(struct store *s, bool idle);
+/* Checkpoints when the WAL is past its bound, or in any case when `idle`. */
+void store_checkpoint(struct store *s, bool idle);
 /* Takes queue.lock and lets it go: after that, whatever was committed under it can be seen. */
 int store_barrier(struct store *s, struct err *e);
 
@@ -136,7 +138,7 @@ int store_lock_file(const char *queue, const char *name, int64_t deadline_ms, in
 void store_lock_path(const char *queue, struct buf *out);
 void store_wal_path(const char *queue, struct buf *out);
 
-/* --- mailq --- */
+/* --- mailq, and what is done by hand --- */
 
 struct store_listed { /* valid during the callback only */
 	int64_t message, submitted;
@@ -149,5 +151,12 @@ struct store_listed { /* valid during the callback only */
  * Pages by key: short transactions, none open while fn runs. */
 int store_list(struct store *s, uid_t uid, bool (*fn)(void *arg, const struct store_listed *l),
 	void *arg, struct err *e);
+
+/* Recipients that are queued for a time after `now` become due at `now` where fn (called for each
+ * recipient that is not settled) answers true; each is noted in attempts as a change by hand. A
+ * transaction for each page. Of role STORE_HAND. *ret_n: how many became due. 0 or -1. */
+int store_make_due(struct store *s, int64_t now,
+	bool (*fn)(void *arg, const struct store_listed *l), void *arg, unsigned *ret_n,
+	struct err *e);
 
 #endif

@@ -79,20 +79,37 @@ def test_examples_are_accepted_once_filled_in(name, program, tmp_path):
 
 # --- options ---
 
+# An option, and each form of sendmail's -b and -q.
+OPTION = r"(?<![\w-])(--[a-z][\w-]*|-b[A-Za-z]\b|-q15m|-q[A-Z]|-q[a-z]\b|-\w)"
+THEIRS = {  # from their manual pages
+    "sendmail 8.18": "-Ac -Am -B -ba -bC -bd -bD -bh -bH -bi -bm -bp -bP -bs -bt -bv -C -D -d -F -f -G -h"
+                     " -i -L -N -n -O -o -p -q -q15m -qp -qf -qG -qI -qQ -qR -qS -Q -R -r -t -U -V -v -X"
+                     " -c -e -I -M -m -s -T -x",
+    "LSB 5.0": "-bm -bp -bs -F -f -i -odb -odf -oem -oep -oeq -oew -oi -om -t -v",
+    "Postfix 3.7": "-Am -Ac -B -bd -bh -bH -bi -bm -bp -bs -bv -C -F -f -G -h -I -i -L -m -N -n -oA -O"
+                   " -o7 -o8 -oi -om -o -r -R -q -q15m -qI -qR -qS -t -U -V -XV -v -X",
+}
+
 def options_of_page(text):
     """Every option that has an entry of its own, or stands in a list of others (".Fl A ,")."""
     flags = set()
     for entry in re.findall(r"^\.It (Fl .*)$", text, re.M):
         flags |= {"-" + f for f in re.findall(r"\bFl (-?[A-Za-z][\w-]*)", entry)}
-    return flags | {"-" + f for f in re.findall(r"^\.Fl (\w) [,.]$", text, re.M)}
+    return flags | {"-" + f for f in re.findall(r"(?:^\.|^\.Po )Fl (\w+)(?: [,.;]|\n\.Pc)", text, re.M)}
 
 
 def options_of_program(program):
     helped = run(tree.BUILD / program, "--help")
     assert helped.returncode == 0, helped.stderr
     lines = re.findall(r"^\s+(-.*?)(?:  |$)", helped.stdout, re.M)  # up to the explanation
-    return {f for line in lines for f in re.findall(r"(?<![\w-])(--[a-z][\w-]*|-\w)", line)} | {
-        "--help", "--version"}
+    return {f for line in lines for f in re.findall(OPTION, line)} | {"--help", "--version"}
+
+
+@pytest.mark.parametrize("peer, theirs", THEIRS.items())
+def test_every_option_of_the_peers_is_known(peer, theirs):
+    ours = options_of_program("sendmail")
+    for one in theirs.split():
+        assert one in ours or (one[:2] in ours and one[:2] not in ("-b", "-q")), f"{peer}: {one}"
 
 
 @pytest.mark.parametrize("program", tree.PROGRAMS)

@@ -118,6 +118,12 @@ static void test_modes(void **state)
 		{ { "sendmail", "-bi" }, OPTIONS_ALIASES },
 		{ { "sendmail", "-I" }, OPTIONS_ALIASES },
 		{ { "mailq", "-bm", "x" }, OPTIONS_SUBMIT },
+		{ { "sendmail", "-q" }, OPTIONS_FLUSH },
+		{ { "sendmail", "-qf", "-v" }, OPTIONS_FLUSH },
+		{ { "sendmail", "-vq" }, OPTIONS_FLUSH },
+		{ { "sendmail", "-qI0000000017" }, OPTIONS_FLUSH },
+		{ { "mailq", "-qRexample.com" }, OPTIONS_LIST },
+		{ { "sendmail", "-qRa", "-bp" }, OPTIONS_LIST },
 		{ { "sendmail", "--help" }, OPTIONS_HELP },
 		{ { "sendmail", "--version" }, OPTIONS_VERSION },
 	};
@@ -150,10 +156,30 @@ static void test_refused(void **state)
 		{ "sendmail", "-bP" },
 		{ "sendmail", "-b?", "x" },
 		{ "sendmail", "-bmm", "x" },
-		{ "sendmail", "-q" },
 		{ "sendmail", "-q15m" },
+		{ "sendmail", "-q0" },
+		{ "sendmail", "-qp" },
+		{ "sendmail", "-qGa" },
+		{ "sendmail", "-qQa" },
+		{ "sendmail", "-qLa" },
 		{ "sendmail", "-qIabc" },
+		{ "sendmail", "-qI" },
+		{ "sendmail", "-qI17x" },
+		{ "sendmail", "-qI", "17" },
+		{ "sendmail", "-qI99999999999999999999" },
+		{ "sendmail", "-q!" },
+		{ "sendmail", "-q!f" },
+		{ "sendmail", "-q!!Ra" },
+		{ "sendmail", "-qz" },
+		{ "sendmail", "-qR" },
+		{ "sendmail", "-qS" },
 		{ "sendmail", "-qf", "x" },
+		{ "sendmail", "-qff" },
+		{ "sendmail", "-q", "-t" },
+		{ "sendmail", "-b", "", "x" },
+		{ "sendmail", "-bC" },
+		{ "sendmail", "-br", "x" },
+		{ "sendmail", "-bz" },
 		{ "sendmail", "-Qwhy" },
 		{ "sendmail", "-k", "x" },
 		{ "sendmail", "-\351", "x" },
@@ -213,7 +239,7 @@ static void test_ceilings(void **state)
 {
 	static char *many[OPTIONS_ARGS_MAX + 2];
 	static char longest[OPTIONS_VALUE_MAX + 2];
-	char name[] = "sendmail", f[] = "-F", x[] = "x";
+	char name[] = "sendmail", f[] = "-F", x[] = "x", choice[] = "-qRx";
 	struct options o;
 	struct err e;
 
@@ -230,8 +256,52 @@ static void test_ceilings(void **state)
 	assert_int_equal(e.code, EX_USAGE);
 	assert_int_equal(options_parse(4, (char *[]) { name, f, longest, x, NULL }, &o, &e), -1);
 	assert_int_equal(e.code, EX_USAGE);
+	for (size_t i = 1; i <= OPTIONS_CHOICES_MAX + 1; i++)
+		many[i] = choice;
+	assert_int_equal(options_parse(OPTIONS_CHOICES_MAX + 1, many, &o, &e), 0);
+	assert_int_equal(options_parse(OPTIONS_CHOICES_MAX + 2, many, &o, &e), -1);
+	assert_int_equal(e.code, EX_USAGE);
 	longest[OPTIONS_NAME_MAX] = '\0';
 	assert_int_equal(options_parse(4, (char *[]) { name, f, longest, x, NULL }, &o, &e), 0);
+}
+
+static void test_choices(void **state)
+{
+	static const struct {
+		const char *args[6];
+		bool chosen; /* message 17, from Root@host.example to a@example.com */
+	} t[] = {
+		{ { "sendmail", "-q" }, true },
+		{ { "sendmail", "-qI17" }, true },
+		{ { "sendmail", "-qI0000000017" }, true },
+		{ { "sendmail", "-qI7" }, false },
+		{ { "sendmail", "-qI170" }, false },
+		{ { "sendmail", "-q!I17" }, false },
+		{ { "sendmail", "-q!I18" }, true },
+		{ { "sendmail", "-qSroot@HOST" }, true },
+		{ { "sendmail", "-qShost.example" }, true },
+		{ { "sendmail", "-qSRoot@host.example " }, false },
+		{ { "sendmail", "-qSexample.com" }, false },
+		{ { "sendmail", "-q!Sexample.com" }, true },
+		{ { "sendmail", "-qRexample.com" }, true },
+		{ { "sendmail", "-qRa@example.com" }, true },
+		{ { "sendmail", "-qRb@example.com" }, false },
+		{ { "sendmail", "-qRb@", "-qRa@" }, true },
+		{ { "sendmail", "-qRa@", "-qSnobody" }, false },
+		{ { "sendmail", "-qRa@", "-qSroot", "-qI17" }, true },
+		{ { "sendmail", "-qRa@", "-qSroot", "-q!I17" }, false },
+	};
+	struct options o;
+	struct err e;
+
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		if (parse(t[i].args, &o, &e) != 0)
+			fail_msg("row %zu: %s", i, e.text);
+		if (options_chosen(&o, 17, "Root@host.example", "a@example.com") != t[i].chosen)
+			fail_msg("row %zu", i);
+	}
+	assert_int_equal(parse((const char *const[]) { "sendmail", "-qSx", NULL }, &o, &e), 0);
+	assert_false(options_chosen(&o, 17, "", "x@y")); /* the null sender holds nothing */
 }
 
 static void test_help(void **state)
@@ -260,6 +330,7 @@ int main(void)
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_dsn),
 		cmocka_unit_test(test_ceilings),
+		cmocka_unit_test(test_choices),
 		cmocka_unit_test(test_help),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
