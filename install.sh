@@ -255,7 +255,7 @@ demo_compare() {
 
 check() {
 	need_packages $BUILD_PACKAGES $TEST_PACKAGES
-	python3 tests/tools/peers.py
+	/usr/bin/python3 tests/tools/peers.py
 	exec make -j"$(jobs)" test
 }
 
