@@ -2,6 +2,7 @@
 #   make test    unit, end-to-end and lint tests (pytest drives them all)
 #   make asan    the same tests on binaries built with ASan and UBSan; make tsan: with TSan
 #   make lint    clang-format, cppcheck, clang-tidy, mandoc, shellcheck, and clang's own warnings
+#   make fuzz    libFuzzer on each parser, FUZZ_SECONDS=60 each (tests/fuzz/fuzz.py)
 #   make bench   measurements beside the peers; make soak: the long forms of the tests
 #   make valgrind  the unit tests under valgrind; -j2 runs two at once
 #   make install DESTDIR= PREFIX=/usr ROLE="sender relay"   (one of the two: that host's part only)
@@ -99,7 +100,18 @@ $(BUILD)/tools/%: tests/tools/%.c $(wildcard tests/tools/*/*.h) Makefile $(BUILD
 	$(CC) -D_GNU_SOURCE -std=gnu17 $(OPT) $(WARN) $(HARDEN) -MMD -MP -MF $@.d $(LDFLAGS_ALL) \
 		-o $@ $< -lssl -lcrypto -lpthread
 
-test: all units tools
+# Each tests/fuzz/fuzz_*.c with libFuzzer; the library is built once more, in build/fuzz.
+fuzzers:
+	$(MAKE) BUILD=$(BUILD)/fuzz CC=clang SAN=fuzzer-no-link,address,undefined fuzz-binaries
+fuzz-binaries: $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
+$(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c $(LIB) tests/fuzz/fuzz.h Makefile
+	$(CC) $(CPPFLAGS_OWN) $(CFLAGS_ALL) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $< $(LIB) \
+		$(LIBS_LISTEN)
+FUZZ_SECONDS ?= 60
+fuzz: fuzzers
+	CENMAIL_BUILD=$(BUILD) $(PYTHON) tests/fuzz/fuzz.py --seconds $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+
+test: all units tools $(if $(SAN),,fuzzers)
 	CENMAIL_BUILD=$(BUILD) CENMAIL_SAN=$(SAN) \
 		$(PYTHON) -m pytest tests -p no:cacheprovider $(PYTEST_ARGS)
 asan:
@@ -234,5 +246,5 @@ uninstall:
 
 -include $(OBJS:.o=.d) $(MAINS:%.c=$(BUILD)/obj/%.d) $(UNITS:%=%.d) $(TOOLS:%=%.d)
 
-.PHONY: all units tools test asan tsan soak bench valgrind clean install uninstall
+.PHONY: all units tools fuzzers fuzz-binaries fuzz test asan tsan soak bench valgrind clean install uninstall
 .PHONY: lint lint-format lint-man lint-shell lint-cppcheck lint-tidy lint-clang

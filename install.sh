@@ -9,7 +9,7 @@ set -eu
 cd "$(dirname "$0")"
 
 BUILD_PACKAGES="gcc make libc6-dev libsqlite3-dev libsasl2-dev libsasl2-modules libssl-dev sqlite3 openssl"
-TEST_PACKAGES="python3 python3-pytest python3-aiosmtpd libcmocka-dev clang clang-format clang-tidy
+TEST_PACKAGES="python3 python3-pytest python3-aiosmtpd libcmocka-dev clang libclang-rt-dev clang-format clang-tidy
 	cppcheck mandoc strace valgrind swaks libnet-ssleay-perl libauthen-sasl-perl iproute2 binutils
 	procps git shellcheck"
 

@@ -54,15 +54,18 @@ static void add_qualified(const struct compose *c, const struct header_field *f,
 	buf_add_span(out, f->raw);
 }
 
-/* Squeezes NULs out, in place. */
-static void drop_nuls(struct buf *b)
+/* s itself where it has no NULs, which is nearly always; else a copy without them. */
+static struct span without_nuls(struct span s, struct buf *copy)
 {
-	size_t to = 0;
-
-	for (size_t i = 0; i < b->len; i++)
-		if (b->data[i] != '\0')
-			b->data[to++] = b->data[i];
-	b->len = to;
+	if (span_find(s, '\0') < 0)
+		return s;
+	while (s.n > 0) {
+		long nul = span_find(s, '\0');
+		size_t n = nul < 0 ? s.n : (size_t)nul;
+		buf_add(copy, s.p, n);
+		s = span_from(s, n + 1);
+	}
+	return buf_span(copy);
 }
 
 static int put(struct buf *line, struct buf *folded, struct spool *to, struct err *e)
@@ -148,8 +151,6 @@ static int put_fields(const struct compose *c, struct span fields, struct buf *l
 			add_qualified(c, &f, line);
 		else
 			buf_add_span(line, f.raw);
-		if (!line->failed)
-			drop_nuls(line);
 		if (put(line, folded, to, e) != 0)
 			return -1;
 	}
@@ -159,7 +160,7 @@ static int put_fields(const struct compose *c, struct span fields, struct buf *l
 int compose_header(struct compose *c, struct span fields, const struct header_facts *facts,
 	struct spool *to, struct err *e)
 {
-	struct buf line, folded;
+	struct buf line, folded, clean;
 	char date[CLOCK_DATE_SIZE];
 	int result = -1;
 
@@ -171,6 +172,12 @@ int compose_header(struct compose *c, struct span fields, const struct header_fa
 	clock_rfc5322(c->now, date);
 	buf_init(&line, WHOLE_LINE_MAX);
 	buf_init(&folded, FOLDED_MAX);
+	buf_init(&clean, fields.n);
+	fields = without_nuls(fields, &clean);
+	if (clean.failed) {
+		err_set(e, EX_OSERR, "out of memory");
+		goto out;
+	}
 
 	add_top(c, facts, date, &line);
 	if (put(&line, &folded, to, e) != 0 || put_fields(c, fields, &line, &folded, to, e) != 0)
@@ -183,5 +190,6 @@ int compose_header(struct compose *c, struct span fields, const struct header_fa
 out:
 	buf_done(&line);
 	buf_done(&folded);
+	buf_done(&clean);
 	return result;
 }

@@ -85,14 +85,14 @@ void longline_add(struct longline *l, struct span in, struct buf *out)
 	}
 }
 
-/* Where a header line may be folded: before the last blank within the limit that has something
- * else than blanks before it. 0: nowhere. */
-static size_t fold_point(struct span line, size_t limit)
+/* Where a header line may be folded: before the last blank within the limit, and behind `from`,
+ * that has something else than blanks before it. 0: nowhere. */
+static size_t fold_point(struct span line, size_t from, size_t limit)
 {
 	size_t at = 0;
-	bool text = false;
+	bool text = from > 0;
 
-	for (size_t i = 0; i <= limit && i < line.n; i++) {
+	for (size_t i = from; i <= limit && i < line.n; i++) {
 		if (!is_blank(line.p[i]))
 			text = true;
 		else if (text)
@@ -110,12 +110,13 @@ static size_t hard_point(struct span line, size_t limit)
 	return limit;
 }
 
-static void fold_line(struct span line, struct buf *out)
+/* Nothing before `from` is broken: a field's name and colon stay in one line. */
+static void fold_line(struct span line, size_t from, struct buf *out)
 {
 	size_t limit = LONGLINE_MAX;
 
 	while (line.n > limit) {
-		size_t at = fold_point(line, limit);
+		size_t at = fold_point(line, from, limit);
 		bool hard = at == 0;
 		if (hard)
 			at = hard_point(line, limit);
@@ -123,6 +124,7 @@ static void fold_line(struct span line, struct buf *out)
 		buf_add_str(out, hard ? "\r\n " : "\r\n");
 		limit = hard ? LONGLINE_MAX - 1 : LONGLINE_MAX;
 		line = span_from(line, at);
+		from = 0;
 	}
 	buf_add_span(out, line);
 	buf_add(out, "\r\n", 2);
@@ -130,13 +132,16 @@ static void fold_line(struct span line, struct buf *out)
 
 void longline_fold(struct span field, struct buf *out)
 {
+	size_t from = (size_t)(span_find(field, ':') + 1);
+
 	while (field.n > 0) {
 		long nl = span_find(field, '\n');
 		size_t n = nl < 0 ? field.n : (size_t)nl + 1;
 		size_t text = n;
 		while (text > 0 && (field.p[text - 1] == '\n' || field.p[text - 1] == '\r'))
 			text--;
-		fold_line(span_make(field.p, text), out);
+		fold_line(span_make(field.p, text), from, out);
+		from = 0;
 		field = span_from(field, n);
 	}
 }

@@ -7,10 +7,11 @@
 #define CENMAIL_LONGLINE_H
 
 #include "base/buf.h"
+#include "base/field.h"
 
-#define LONGLINE_MAX 998 /* octets, CRLF not counted */
+#define LONGLINE_MAX FIELD_LINE_MAX
 
-/* The lines of one header field, each with its CRLF. */
+/* The lines of one header field, each with its CRLF; the colon stands within the limit. */
 void longline_fold(struct span field, struct buf *out);
 
 /* A body in pieces of any size, with CRLF line ends and no other CR. */

@@ -13,6 +13,8 @@ static bool split_name(struct span line, size_t *ret_name, size_t *ret_colon)
 {
 	size_t i = 0;
 
+	if (line.n > FIELD_LINE_MAX)
+		line.n = FIELD_LINE_MAX;
 	while (i < line.n && line.p[i] > ' ' && line.p[i] < 127 && line.p[i] != ':')
 		i++;
 	*ret_name = i;

@@ -7,6 +7,8 @@
 
 #include "base/span.h"
 
+#define FIELD_LINE_MAX 998 /* octets of a line (RFC 5322 section 2.1.1), CRLF not counted */
+
 struct field {
 	struct span raw;   /* all its lines, the last CRLF too */
 	struct span name;  /* "": these lines are no field */
@@ -17,7 +19,8 @@ struct field {
  * left. Knows no end of the header: the caller gives no more than that, or looks for the empty line
  * in *rest before each call. */
 bool field_next(struct span *rest, struct field *ret);
-/* Whether a line begins a field: a name of printable ASCII, blanks, a colon. */
+/* Whether a line begins a field: a name of printable ASCII, blanks, a colon, within the limit of a
+ * line, so that it can be folded behind the colon. */
 bool field_begins(struct span line);
 
 #endif

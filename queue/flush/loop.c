@@ -29,6 +29,7 @@ struct wheel {
 	int64_t complained; /* when that was said last; 0: never */
 	struct err failed;  /* why it ends; code 0: for no fault */
 	bool written;       /* since the last idle checkpoint */
+	bool told_wal;      /* that the WAL is too large; once in a flusher's life */
 	struct pollfd *pfd; /* signal, wake, then the ways in order */
 	struct way **who;
 };
@@ -314,7 +315,14 @@ static bool nothing_left(const struct flusher *f, int64_t now)
 static void tidy(struct wheel *w, int64_t now)
 {
 	if (w->written && nothing_left(w->f, now)) {
-		store_checkpoint(w->f->store, true);
+		int64_t wal = store_checkpoint(w->f->store, true);
+
+		if (wal > STORE_WAL_LOUD && !w->told_wal)
+			log_line(LOG_WARNING, "flush",
+				"warning: the queue's WAL has %lld MB and can't be written back: "
+				"who has a transaction open on %s?",
+				(long long)(wal >> 20), w->f->conf->queue);
+		w->told_wal |= wal > STORE_WAL_LOUD;
 		w->written = false;
 	}
 }

@@ -197,16 +197,22 @@ int store_end(struct store *s, int r, struct err *e)
 	return r;
 }
 
-void store_checkpoint(struct store *s, bool idle)
+/* What others committed counts too, so the file is asked, and not the last commit of ours. */
+static int64_t wal_size(const struct store *s)
 {
-	struct stat st; /* what others committed counts too */
-	if (stat(s->wal_path, &st) < 0 || st.st_size == 0)
-		return;
-	if (!idle && st.st_size < (off_t)STORE_WAL_PAGES * STORE_FRAME)
-		return;
+	struct stat st;
+	return stat(s->wal_path, &st) < 0 ? 0 : st.st_size;
+}
+
+int64_t store_checkpoint(struct store *s, bool idle)
+{
+	int64_t size = wal_size(s);
+	if (size == 0 || (!idle && size < (int64_t)STORE_WAL_PAGES * STORE_FRAME))
+		return size;
 	if (take_lock(s, NULL) == 0)
 		checkpoint(s);
 	let_go(s);
+	return wal_size(s);
 }
 
 int store_barrier(struct store *s, struct err *e)

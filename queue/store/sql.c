@@ -50,7 +50,7 @@ static const struct {
 	[SQL_DUE_OF_MESSAGE] = { WORK,
 		"SELECT r.id,r.version,r.address,r.once,r.tries,r.next_try,r.since,m.submitted,"
 		"m.size,r.doubt_journal,r.doubt_until,r.notify,r.orcpt"
-		" FROM recipient AS r CROSS JOIN message AS m ON m.id=r.message"
+		" FROM recipient AS r LEFT JOIN message AS m ON m.id=r.message"
 		" WHERE r.message=?1 AND r.state IN ('queued','held') AND r.state='queued'"
 		" AND (+r.next_try<=?2 OR +r.next_try>?3) AND r.id>?4 ORDER BY r.id LIMIT ?5" },
 	[SQL_NEXT_DUE] = { WORK,
@@ -60,7 +60,7 @@ static const struct {
 	[SQL_LOAD] = { WORK,
 		"SELECT m.submitted,m.uid,m.sender,m.message_id,m.eightbit,m.ret,m.envid,m.size,"
 		"c.crc,typeof(c.data),length(c.data)"
-		" FROM message AS m JOIN content AS c ON c.message=m.id WHERE m.id=?1" },
+		" FROM message AS m LEFT JOIN content AS c ON c.message=m.id WHERE m.id=?1" },
 	[SQL_HOLD] = { WORK,
 		"UPDATE recipient SET state='held',last_code=0,last_reply=?2,"
 		"version=CASE WHEN typeof(version)='integer' AND version BETWEEN 1 AND 1000000000"

@@ -124,8 +124,11 @@ struct store_settlement { /* one try at one recipient */
 int store_settle(struct store *s, const struct store_settlement *v, unsigned n, int64_t keep_sent,
 	bool *ret_done, struct err *e);
 
-/* Checkpoints when the WAL is past its bound, or in any case when `idle`. */
-void store_checkpoint(struct store *s, bool idle);
+/* Checkpoints when the WAL is past its bound, or in any case when `idle`. Answers the octets that
+ * the WAL then has: past STORE_WAL_LOUD somebody keeps a read transaction open, which is to be
+ * logged. */
+#define STORE_WAL_LOUD (64 << 20)
+int64_t store_checkpoint(struct store *s, bool idle);
 /* Takes queue.lock and lets it go: after that, whatever was committed under it can be seen. */
 int store_barrier(struct store *s, struct err *e);
 

@@ -53,6 +53,19 @@ def test_road_down_keeps_all_and_ages_nothing(queue):
     assert [r["tries"] for r in queue.sql("select tries from recipient")] == [0, 0]
 
 
+def test_a_wal_that_can_not_be_written_back_is_told(queue, ses):
+    """Rule 3: a reader that stays keeps the WAL growing; who looks at the log learns of it."""
+    queue.relay(ses().url)
+    with queue.reading():
+        for _ in range(2):
+            queue.submit(b"To: a@example.net\nSubject: s\n\n" + (b"x" * 69 + b"\n") * 480000)
+        done = queue.flush()
+    assert done.sent == 2
+    assert re.search(r"warning: the queue's WAL has \d+ MB and can't be written back", done.log)
+    put(queue, "a@example.net")
+    assert "WAL" not in queue.flush().log
+
+
 def test_next_relay_takes_over(queue, ses):
     far = ses()
     queue.relay("lmtp://127.0.0.1:1", far.url)

@@ -267,6 +267,14 @@ class Queue:
         finally:
             db.close()
 
+    @contextlib.contextmanager
+    def reading(self):
+        """A person's shell that keeps a read transaction open."""
+        with self._open() as db:
+            db.execute("begin")
+            db.execute("select count(*) from message").fetchone()
+            yield
+
     def sql(self, statement, *values):
         """Rows, each of which takes column names as keys."""
         with self._open() as db:

@@ -103,7 +103,7 @@ static void test_nul_is_dropped(void **state)
 
 	buf_init(&out, 4096);
 	assert_int_equal(compose(span_make(in, sizeof(in) - 1), &c, &out, NULL), 0);
-	assert_string_equal(buf_str(&out), WHOLE "X: ab\r\nTo: r\r\n\r\n");
+	assert_string_equal(buf_str(&out), WHOLE "X: ab\r\nTo: r@example.com\r\n\r\n");
 	buf_done(&out);
 }
 
@@ -249,6 +249,42 @@ static void test_fold_hard(void **state)
 	buf_done(&out);
 }
 
+/* The name and its colon stay in one line, wherever the blanks are: else it were no field. */
+static void test_fold_behind_the_colon(void **state)
+{
+	static const struct {
+		const char *name;
+		size_t first; /* octets of the first line */
+	} t[] = { { "Subject :", 998 }, { "Subject : ", 9 }, { "Subject:", 998 },
+		{ "S\t:\ta ", 5 } };
+	struct buf in, out;
+
+	buf_init(&in, 65536);
+	buf_init(&out, 65536);
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		buf_clear(&in);
+		buf_clear(&out);
+		buf_add_str(&in, t[i].name);
+		while (in.len < 1500)
+			buf_add_char(&in, 'y');
+		buf_add_str(&in, "\r\n");
+		longline_fold(buf_span(&in), &out);
+		assert_int_equal(span_find(buf_span(&out), '\r'), t[i].first);
+		assert_true(header_is_field(buf_span(&out)));
+	}
+	buf_clear(&in);
+	while (in.len < LONGLINE_MAX - 1)
+		buf_add_char(&in, 'N');
+	buf_add_str(&in, ": v\r\n");
+	assert_true(header_is_field(buf_span(&in)));
+	assert_false(header_is_field(span_make(in.data, LONGLINE_MAX - 1)));
+	in.data[LONGLINE_MAX - 1] = 'N';
+	in.data[LONGLINE_MAX] = ':';
+	assert_false(header_is_field(buf_span(&in)));
+	buf_done(&in);
+	buf_done(&out);
+}
+
 static void break_body(struct span in, size_t each, struct buf *out)
 {
 	struct longline l;
@@ -356,6 +392,7 @@ int main(void)
 		cmocka_unit_test(test_hops),
 		cmocka_unit_test(test_fold),
 		cmocka_unit_test(test_fold_hard),
+		cmocka_unit_test(test_fold_behind_the_colon),
 		cmocka_unit_test(test_body_limit),
 		cmocka_unit_test(test_body_utf8),
 		cmocka_unit_test(test_many_fields),

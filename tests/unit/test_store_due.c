@@ -175,6 +175,27 @@ static void rows_not_to_be_trusted_are_held(void **state)
 	}
 }
 
+/* The same for what is not whole: a recipient without its message, a time that is no number of the
+ * index (both at once were gone round for ever), a message without its content. */
+static void rows_that_are_not_whole(void **state)
+{
+	struct fixture *f = *state;
+	struct store_message got;
+	struct err e = { 0 };
+	sqlite3_db_config(f->hand, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
+	by_hand(f, "pragma ignore_check_constraints=on");
+	for (unsigned i = 0; i < 4; i++)
+		put_at(f, T0 + i, "a@x", NULL);
+	by_hand(f, "update recipient set next_try=1.5 where id=1");
+	by_hand(f, "update recipient set message=99 where id=2");
+	by_hand(f, "update recipient set message=98,next_try=2.5 where id=3");
+	due_is(f, T0 + 3, 100, "4/a@x ");
+	ask_is(f, "select group_concat(state) from recipient", "held,held,held,queued");
+	by_hand(f, "delete from content where message=4");
+	assert_int_equal(store_load(f->s, 4, &got, &e), -1);
+	assert_int_equal(e.code, EX_DATAERR);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -184,6 +205,7 @@ int main(void)
 		unit(many_of_one_time),
 		unit(values_are_as_stored),
 		unit(rows_not_to_be_trusted_are_held),
+		unit(rows_that_are_not_whole),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

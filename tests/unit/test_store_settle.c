@@ -172,6 +172,20 @@ static void a_hand_is_not_overwritten(void **state)
 	}
 }
 
+/* Released again before the next try, it has another version: that one's verdict counts. */
+static void a_later_try_counts(void **state)
+{
+	struct fixture *f = *state;
+	put(f, "a@x", NULL);
+	by_hand(f, "update recipient set state='held'");
+	by_hand(f, "update recipient set state='queued'");
+	struct store_settlement v = settlement(1, 1, "a@x");
+	v.version = strtol(ask(f, "select version from recipient"), NULL, 10);
+	assert_true(v.version > 1);
+	settle(f, &v, 1, 0, NULL);
+	ask_is(f, "select state from recipient", "sent");
+}
+
 static void doubt_survives_a_hand(void **state)
 {
 	struct fixture *f = *state;
@@ -216,6 +230,7 @@ int main(void)
 		unit(the_road_does_not_count),
 		unit(doubt_is_kept_and_cleared),
 		unit(a_hand_is_not_overwritten),
+		unit(a_later_try_counts),
 		unit(doubt_survives_a_hand),
 		unit(a_group_is_whole_or_not_at_all),
 	};
