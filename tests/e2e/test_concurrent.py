@@ -7,7 +7,7 @@ import corpus
 import pytest
 
 CALLERS, EACH = 8, 125
-PATIENCE = 5.0  # seconds for one call, on a machine that is busy with other things
+PATIENCE = 5.0  # seconds for one call; on a machine so busy that all are slow, a multiple of that
 
 
 def call_all(queue):
@@ -31,6 +31,18 @@ def report(times):
             f"p99 {times[len(times) * 99 // 100] * 1000:.1f} ms, worst {times[-1] * 1000:.1f} ms")
 
 
+def nobody_waited(times):
+    """None is kept waiting while others are served."""
+    patience = max(PATIENCE, 4 * sorted(times)[len(times) // 2])
+    assert max(times) < patience, report(times)
+
+
+def test_the_check_can_fail():
+    nobody_waited([4.0] * 1000 + [7.0])
+    with pytest.raises(AssertionError):
+        nobody_waited([0.1] * 1000 + [6.0])
+
+
 def test_eight_callers_at_once(queue):
     times = call_all(queue)
     print(report(times))
@@ -39,7 +51,7 @@ def test_eight_callers_at_once(queue):
     assert queue.value("select count(distinct address) from recipient") == total
     assert queue.value("select count(distinct once) from recipient") == total
     queue.whole()
-    assert max(times) < PATIENCE, report(times)
+    nobody_waited(times)
 
 
 @pytest.mark.parametrize("connections", [1])
@@ -55,4 +67,4 @@ def test_eight_callers_beside_a_flusher(road, wait_for, connections):
     ids = [corpus.message_id(way.ses.content(m)) for m in way.ses.messages]
     assert len(ids) == len(set(ids)) == total
     way.queue.whole()
-    assert max(times) < PATIENCE, report(times)
+    nobody_waited(times)
