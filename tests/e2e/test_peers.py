@@ -1,8 +1,7 @@
-"""Programs written by others, at both ends: bsd-mailx and s-nail hand us their mail; Postfix's
-smtp-sink and aiosmtpd take it from the flusher; smtp-source and swaks bring it to the listener."""
+"""Programs written by others, at both ends of the hop: Postfix's smtp-sink and aiosmtpd take mail
+from the flusher; smtp-source and swaks bring it to the listener. (Who calls sendmail:
+test_callers.py.)"""
 
-import email
-import email.policy
 import os
 import re
 import shutil
@@ -10,49 +9,9 @@ import subprocess
 
 import corpus
 import pytest
-from harness import build_dir, run, wait_for
+from harness import run, wait_for
 from parts import CLIENT, CLIENT_PASSWORD
 from peers import Peer, accepts, free_port
-
-# --- as /usr/sbin/sendmail ---
-
-
-@pytest.fixture
-def at_usr_sbin(tmp_path):
-    """Prefix that runs a program in a mount namespace of its own, in which our sendmail stands at
-    /usr/sbin/sendmail, and nothing else in that directory."""
-    only = tmp_path / "sbin"
-    only.mkdir()
-    shutil.copy(build_dir() / "sendmail", only / "sendmail")
-    flags = ["-m"] if os.getuid() == 0 else ["-Urm"]
-    prefix = ["unshare", *flags, "sh", "-c", f'mount --bind {only} /usr/sbin && exec "$@"', "sh"]
-    probe = run([*prefix, "true"])
-    if probe.returncode != 0:
-        pytest.skip(f"no mount namespaces here: {probe.stderr.decode().strip()}")
-    return prefix
-
-
-@pytest.mark.parametrize("package,path", [("bsd-mailx", "usr/bin/bsd-mailx"),
-                                          ("s-nail", "usr/bin/s-nail")])
-def test_mail(road, at_usr_sbin, package, path):
-    """mail -s subject -r from to"""
-    way = road()
-    peer = Peer(package)
-    body = "Grüße aus 上海\n.\n..\nlast line\n".encode()
-    env = {**peer.env, **way.queue.env, "LC_ALL": "C.UTF-8", "MAILRC": "/dev/null",
-           "HOME": str(way.queue.directory)}
-    done = run([*at_usr_sbin, peer.program(path), "-s", "subject", "-r", "app@example.com",
-                "kunde@example.net"], body, env=env)
-    assert done.returncode == 0, done.stderr.decode()
-    wait_for(lambda: way.queue.states() == {"queued": 1}, what="the message in the queue")
-    way.queue.flush()
-    message, = way.ses.messages
-    content = way.ses.content(message)
-    assert (message["sender"], message["recipients"]) == ("app@example.com", ["kunde@example.net"])
-    parsed = email.message_from_bytes(content, policy=email.policy.default)
-    assert parsed["subject"] == "subject" and "app@example.com" in parsed["from"]
-    assert parsed.get_payload(decode=True).replace(b"\r\n", b"\n") == body  # s-nail encodes it
-
 
 # --- the flusher's peers ---
 

@@ -74,8 +74,13 @@ def _wanted(directory):
     return wanted
 
 
-def _merge_usr(root):
-    """/bin, /sbin and /lib are /usr's, as on the system."""
+UNREAD = ("man", "doc", "info", "locale", "lintian", "bash-completion")  # below usr/share
+
+
+def _tidy(root):
+    """/bin, /sbin and /lib are /usr's, as on the system; what no program reads is not kept."""
+    for name in UNREAD:
+        shutil.rmtree(root / "usr/share" / name, ignore_errors=True)
     for name in ("bin", "sbin", "lib", "lib64"):
         if (root / name).is_dir():
             shutil.copytree(root / name, root / "usr" / name, symlinks=True, dirs_exist_ok=True)
@@ -93,7 +98,7 @@ def _fill(tree):
             to = tree / (package if package in APART else "all")
             to.mkdir(parents=True, exist_ok=True)
             _run(["dpkg", "-x", str(archive), str(to)])
-            _merge_usr(to)
+            _tidy(to)
     (tree / "versions").write_text("".join(f"{name} {version}\n" for name, version in wanted))
 
 
