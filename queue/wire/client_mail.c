@@ -109,7 +109,7 @@ void client_on_content(struct client *c, const struct expect *x, const struct re
 		return;
 	}
 	settle_content(c, t, r);
-	if (t->mode == MODE_STEP && t->accepted > 0)
+	if (t->mode == MODE_STEP)
 		c->needs_rset = false;
 }
 

@@ -237,6 +237,32 @@ static void test_answered_before_it_was_written(void **state)
 	talk_end(&k);
 }
 
+/* The same of a refusal: before a content has begun, nothing has been said that it could refuse. */
+static void test_refused_before_it_was_written(void **state)
+{
+	for (size_t i = 0; i < 4; i += 2) { /* with BDAT, and where 354 came */
+		struct talk k = { 0 };
+		struct message m;
+		talk_start_mode(&k, &modes[i]);
+		talk_run(&k);
+		message_init(&m, 1, 1);
+		client_submit(k.c, &m.t, k.now_ms);
+		struct span out = client_output(k.c, k.now_ms);
+		const char *content = strstr(out.p, modes[i].bdat ? "BDAT" : "DATA");
+		size_t n = (size_t)(content - out.p) + (modes[i].bdat ? 0 : 6);
+		client_written(k.c, n, k.now_ms);
+		client_input(k.c, span_of("250 a\r\n250 b\r\n"), k.now_ms);
+		if (!modes[i].bdat)
+			client_input(k.c, span_of("354 go\r\n"), k.now_ms);
+		assert_true(client_output(k.c, k.now_ms).n > 0); /* it is about to be written */
+		client_input(k.c, span_of("550 5.7.1 no\r\n"), k.now_ms);
+		assert_ptr_equal(client_done(k.c), &m.t);
+		assert_true(m.rcpt[0].outcome.unexpected && !m.rcpt[0].outcome.maybe_sent);
+		assert_int_equal(m.rcpt[0].outcome.step, STEP_CONTENT);
+		talk_end(&k);
+	}
+}
+
 /* 421 in the middle of a content does not answer it. */
 static void test_closing_in_the_middle(void **state)
 {
@@ -341,6 +367,7 @@ int main(void)
 		cmocka_unit_test(test_unasked),
 		cmocka_unit_test(test_unasked_before_it_was_said),
 		cmocka_unit_test(test_answered_before_it_was_written),
+		cmocka_unit_test(test_refused_before_it_was_written),
 		cmocka_unit_test(test_closing_in_the_middle),
 		cmocka_unit_test(test_refused_in_the_middle),
 		cmocka_unit_test(test_not_begun),
