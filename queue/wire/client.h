@@ -28,7 +28,7 @@
 struct client_rcpt {
 	const char *address;            /* a parsed address, without brackets */
 	char once[CLIENT_ONCE_HEX + 1]; /* "": none */
-	const char *notify, *orcpt;     /* RFC 3461, as they were given; NULL: none */
+	const char *notify, *orcpt;     /* RFC 3461, see base/dsn.h; NULL: none */
 	struct outcome outcome;         /* filled by the client */
 };
 
@@ -111,7 +111,7 @@ int64_t client_deadline(const struct client *c, enum step *ret_step);
 /* Whether one more of this many octets may be submitted now. */
 bool client_room(const struct client *c, size_t content_octets);
 /* Takes it; only in CLIENT_READY. SIZE that the peer's limit forbids is answered here, as the
- * peer would (552), and so is an address or parameter that would break a command line (501). */
+ * peer would (552), and so is an address that would break a command line (501). */
 void client_submit(struct client *c, struct transaction *t, int64_t now_ms);
 /* The next transaction that is over, or NULL. Every recipient's outcome is filled. */
 struct transaction *client_done(struct client *c);

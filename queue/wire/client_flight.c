@@ -38,12 +38,12 @@ static void append(struct transaction **first, struct transaction **last, struct
 	*last = t;
 }
 
-/* No octet of it can end a command line or an argument. NULL is fine. */
+/* No octet of it can end a command line or an argument. */
 static bool sayable(const char *s, size_t max, bool blanks)
 {
 	size_t n = 0;
 
-	for (; s && s[n]; n++)
+	for (; s[n]; n++)
 		if (n == max || (unsigned char)s[n] < 0x20 || (s[n] == ' ' && !blanks) ||
 			(unsigned char)s[n] > 0x7e)
 			return false;
@@ -54,13 +54,12 @@ static bool sayable(const char *s, size_t max, bool blanks)
 
 static bool line_safe(const struct transaction *t)
 {
-	if (!sayable(t->sender, PATH_MAX_OCTETS, true) || !sayable(t->ret, 8, false) ||
-		!sayable(t->envid, 100, false))
+	if (!sayable(t->sender, PATH_MAX_OCTETS, true))
 		return false;
 	for (unsigned i = 0; i < t->rcpts; i++) {
 		const struct client_rcpt *r = &t->rcpt[i];
-		if (!sayable(r->address, PATH_MAX_OCTETS, true) || !sayable(r->notify, 32, false) ||
-			!sayable(r->orcpt, 500, false) || !sayable(r->once, CLIENT_ONCE_HEX, false))
+		if (!sayable(r->address, PATH_MAX_OCTETS, true) ||
+			!sayable(r->once, CLIENT_ONCE_HEX, false))
 			return false;
 	}
 	return true;
@@ -92,7 +91,7 @@ void client_submit(struct client *c, struct transaction *t, int64_t now_ms)
 	t->said = t->heard = t->accepted = t->settled = t->turn = 0;
 
 	if (!line_safe(t)) {
-		r = (struct reply) { 501, "5.5.4", "cenmail: unusable address or parameter" };
+		r = (struct reply) { 501, "5.5.4", "cenmail: unusable address" };
 		refuse(c, t, &r);
 	} else if (c->ehlo.size && c->ehlo.size_max > 0 && t->content.n > c->ehlo.size_max) {
 		r = (struct reply) { .code = 552, .enhanced = "5.3.4" };

@@ -13,6 +13,7 @@
 #include "wire/client_private.h"
 
 #include "base/clock.h"
+#include "base/dsn.h"
 
 #define STAGE_OCTETS  (32 * 1024) /* two TLS records */
 #define REFILL_OCTETS (16 * 1024) /* with less than this staged, more is */
@@ -59,11 +60,17 @@ static bool must_wait(const struct client *c, const struct transaction *t)
 
 static void add_param(struct buf *out, const char *name, const char *value)
 {
-	if (!value || value[0] == '\0')
-		return;
 	buf_add_char(out, ' ');
 	buf_add_str(out, name);
 	buf_add_str(out, value);
+}
+
+/* A notification is no reason to lose mail: a value that is none is left out, and so are all where
+ * the peer does not offer them. */
+static void add_dsn(struct client *c, const char *name, const char *value, bool (*is)(struct span))
+{
+	if (c->ehlo.dsn && value && is(span_of(value)))
+		add_param(&c->out, name, value);
 }
 
 static void say_rset(struct client *c, struct transaction *t)
@@ -86,10 +93,8 @@ static void say_mail(struct client *c, struct transaction *t)
 		buf_printf(&c->out, " SIZE=%zu", t->content.n);
 	if (t->eightbit && c->ehlo.eightbit)
 		buf_add_str(&c->out, " BODY=8BITMIME");
-	if (c->ehlo.dsn) {
-		add_param(&c->out, "RET=", t->ret);
-		add_param(&c->out, "ENVID=", t->envid);
-	}
+	add_dsn(c, "RET=", t->ret, dsn_is_ret);
+	add_dsn(c, "ENVID=", t->envid, dsn_is_envid);
 	buf_add_str(&c->out, "\r\n");
 	client_expect(c, STEP_MAIL, t, 0, begin);
 	c->needs_rset = true;
@@ -106,11 +111,9 @@ static void say_rcpt(struct client *c, struct transaction *t)
 	buf_add_str(&c->out, "RCPT TO:<");
 	buf_add_str(&c->out, r->address);
 	buf_add_char(&c->out, '>');
-	if (c->ehlo.dsn) {
-		add_param(&c->out, "NOTIFY=", r->notify);
-		add_param(&c->out, "ORCPT=", r->orcpt);
-	}
-	if (c->ehlo.xonce)
+	add_dsn(c, "NOTIFY=", r->notify, dsn_is_notify);
+	add_dsn(c, "ORCPT=", r->orcpt, dsn_is_orcpt);
+	if (c->ehlo.xonce && r->once[0])
 		add_param(&c->out, "XONCE=", r->once);
 	buf_add_str(&c->out, "\r\n");
 	client_expect(c, STEP_RCPT, t, t->said++, begin);

@@ -134,34 +134,48 @@ static void test_groups(void **state)
 	}
 }
 
+#define ONCE "0123456789abcdef0123456789abcdef"
+
+/* What MAIL and RCPT carry: what is offered and what is one. A DSN parameter that is none is left
+ * out; the mail goes all the same. */
 static void test_parameters(void **state)
 {
 	static const struct {
-		const char *offers, *said;
+		const char *offers, *ret, *envid, *notify, *orcpt, *said;
 	} cases[] = {
-		{ "", "MAIL FROM:<>\nRCPT TO:<r1.1@b.example>\nDATA\n(22)\n" },
-		{ "SIZE 100\n8BITMIME\nDSN\nXONCE j 5",
+		{ "", "HDRS", "QQ+3D", "NEVER", "rfc822;x",
+			"MAIL FROM:<>\nRCPT TO:<r1.1@b.example>\n" },
+		{ "SIZE 100\n8BITMIME\nDSN\nXONCE j 5", "HDRS", "QQ+3D", "NEVER", "rfc822;x",
 			"MAIL FROM:<> SIZE=22 BODY=8BITMIME RET=HDRS ENVID=QQ+3D\n"
-			"RCPT TO:<r1.1@b.example> NOTIFY=NEVER ORCPT=rfc822;x "
-			"XONCE=0123456789abcdef0123456789abcdef\nDATA\n(22)\n" },
+			"RCPT TO:<r1.1@b.example> NOTIFY=NEVER ORCPT=rfc822;x XONCE=" ONCE "\n" },
+		{ "DSN", "FULL", NULL, "SUCCESS,DELAY", NULL,
+			"MAIL FROM:<> RET=FULL\nRCPT TO:<r1.1@b.example> NOTIFY=SUCCESS,DELAY\n" },
+		{ "DSN", NULL, "a", NULL, "rfc822;a+40b",
+			"MAIL FROM:<> ENVID=a\nRCPT TO:<r1.1@b.example> ORCPT=rfc822;a+40b\n" },
+		{ "DSN", "BOTH", "a b", "NEVER,DELAY", "x",
+			"MAIL FROM:<>\nRCPT TO:<r1.1@b.example>\n" },
+		{ "DSN", "", "", "", "", "MAIL FROM:<>\nRCPT TO:<r1.1@b.example>\n" },
+		{ "DSN", "FULL\r\nRSET", "a\r\nRSET", "NEVER\r\nRSET", "rfc822;x\r\nRSET",
+			"MAIL FROM:<>\nRCPT TO:<r1.1@b.example>\n" },
 	};
 
-	for (size_t i = 0; i < 2; i++) {
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		struct talk k = { .peer.offers = cases[i].offers };
 		struct message m;
+		char said[300];
 		talk_start(&k);
 		message_init(&m, 1, 1);
 		m.t.sender = "";
 		m.t.eightbit = true;
-		m.t.ret = "HDRS";
-		m.t.envid = "QQ+3D";
-		m.rcpt[0].notify = "NEVER";
-		m.rcpt[0].orcpt = "rfc822;x";
-		snprintf(m.rcpt[0].once, sizeof m.rcpt[0].once, "%s",
-			"0123456789abcdef0123456789abcdef");
+		m.t.ret = cases[i].ret;
+		m.t.envid = cases[i].envid;
+		m.rcpt[0].notify = cases[i].notify;
+		m.rcpt[0].orcpt = cases[i].orcpt;
+		snprintf(m.rcpt[0].once, sizeof m.rcpt[0].once, "%s", ONCE);
 		assert_int_equal(talk_deliver(&k, &m, 1), 1);
-		assert_string_equal(
-			buf_str(&k.peer.log) + strlen("EHLO me.example\n"), cases[i].said);
+		assert_true(is_sent(&m.rcpt[0].outcome));
+		snprintf(said, sizeof said, "EHLO me.example\n%sDATA\n(22)\n", cases[i].said);
+		assert_string_equal(buf_str(&k.peer.log), said);
 		talk_end(&k);
 	}
 }
