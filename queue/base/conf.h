@@ -25,6 +25,8 @@ struct conf_list {
 	unsigned n;
 };
 
+enum conf_yes { CONF_NO, CONF_YES };
+
 /* cenmail.conf: `sendmail` and `cenmail-flush`. All strings are owned; "" where none is set. */
 struct conf_mail {
 	char *queue;            /* path of queue.db */
@@ -35,6 +37,7 @@ struct conf_mail {
 	char *aliases;
 	char *postmaster;
 	struct conf_list rewrite_sender; /* PATTERN, ADDRESS */
+	enum conf_yes rewrite_reply_to;
 	char *bounce_sender;
 	struct conf_list header; /* NAME, VALUE */
 	uint64_t message_size;   /* octets of content, line ends as CRLF */

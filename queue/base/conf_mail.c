@@ -51,6 +51,8 @@ static int check_rewrite(struct span value, struct err *e)
 	return check_address(value, e);
 }
 
+static const char *const no_yes[] = { [CONF_NO] = "no", [CONF_YES] = "yes", NULL };
+
 #define AT(field) offsetof(struct conf_mail, field)
 
 /* clang-format off */
@@ -71,6 +73,8 @@ static const struct conf_key keys[] = {
 		"who gets the mail of system accounts" },
 	{ "rewrite_sender", CONF_PAIRS, AT(rewrite_sender), NULL, 0, CONF_LIST, NULL, check_rewrite,
 		"senders that are replaced when mail is sent: PATTERN ADDRESS; the first match wins" },
+	{ "rewrite_reply_to", CONF_WORD, AT(rewrite_reply_to), "no", 0, 0, no_yes, NULL,
+		"whether a From that is replaced is kept in Reply-To, where there is none" },
 	{ "bounce_sender", CONF_TEXT, AT(bounce_sender), NULL, 0, 0, NULL, check_address,
 		"a verified sender for bounces; without it they are recorded, not sent" },
 	{ "header", CONF_PAIRS, AT(header), NULL, 0, CONF_LIST, NULL, conf_check_header,

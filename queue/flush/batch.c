@@ -175,7 +175,6 @@ void batch_drop(struct flusher *f, struct batch *b)
 	buf_done(&b->content);
 	free(b->hand);
 	free(b->rcpt);
-	free(b->sender);
 	free(b);
 }
 

@@ -50,8 +50,8 @@ struct batch {
 
 	/* while on the wire */
 	struct store_message stored;
-	char *sender;       /* as it is sent: rewritten; owned */
-	struct buf content; /* with the headers that are added; unused when there are none */
+	const char *sender; /* as it is sent: rewritten; borrowed */
+	struct buf content; /* the same; empty when it goes as it is stored */
 	struct client_rcpt *rcpt;
 	struct transaction tx;
 };

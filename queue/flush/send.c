@@ -4,34 +4,38 @@
  */
 #include "flush/flusher.h"
 
-#include "base/address.h"
 #include "base/clock.h"
+#include "flush/rewrite.h"
 
-/* The sender as it is sent: the first pattern that matches decides. NULL: no memory. */
-static char *rewritten(const struct conf_mail *c, const char *sender)
+/* Header and envelope sender as the configuration says now. 0 or -1 (no memory). */
+static int rewrite(struct flusher *f, struct batch *b, struct err *e)
 {
-	for (unsigned i = 0; sender[0] && i < c->rewrite_sender.n; i++)
-		if (address_match(c->rewrite_sender.v[i].first, span_of(sender)))
-			return strdup(c->rewrite_sender.v[i].rest);
-	return strdup(sender);
+	const struct rewrite w = {
+		.senders = &f->conf->rewrite_sender,
+		.reply_to = f->conf->rewrite_reply_to == CONF_YES,
+		.fields = buf_span(&f->headers),
+	};
+	struct err note;
+	int changed = rewrite_content(&w, buf_span(&b->stored.content), &b->content, &note);
+
+	if (changed < 0)
+		return err_set(e, EX_OSERR, "out of memory for a message");
+	if (note.code != 0)
+		log_line(LOG_WARNING, "smtp", "%010lld: warning: %s", (long long)b->message,
+			note.text);
+	if (changed)
+		buf_done(&b->stored.content); /* big messages are held once */
+	b->sender = rewrite_sender(w.senders, b->stored.sender);
+	return 0;
 }
 
 static int prepare(struct flusher *f, struct batch *b, struct err *e)
 {
-	struct span content = buf_span(&b->stored.content);
-
-	b->sender = rewritten(f->conf, b->stored.sender);
+	if (rewrite(f, b, e) < 0)
+		return -1;
 	b->rcpt = calloc(b->hands, sizeof *b->rcpt);
-	if (!b->sender || !b->rcpt)
+	if (!b->rcpt)
 		return err_set(e, EX_OSERR, "out of memory for a message");
-	if (f->headers.len > 0) {
-		buf_init(&b->content, f->headers.len + content.n);
-		buf_add_span(&b->content, buf_span(&f->headers));
-		buf_add_span(&b->content, content);
-		if (b->content.failed)
-			return err_set(e, EX_OSERR, "out of memory for a message");
-		content = buf_span(&b->content);
-	}
 	for (unsigned i = 0; i < b->hands; i++) {
 		b->rcpt[i].address = b->hand[i].address;
 		b->rcpt[i].notify = b->hand[i].notify;
@@ -42,7 +46,7 @@ static int prepare(struct flusher *f, struct batch *b, struct err *e)
 		.sender = b->sender,
 		.rcpt = b->rcpt,
 		.rcpts = b->hands,
-		.content = content,
+		.content = buf_span(b->content.len > 0 ? &b->content : &b->stored.content),
 		.eightbit = b->stored.eightbit,
 		.ret = b->stored.ret,
 		.envid = b->stored.envid,

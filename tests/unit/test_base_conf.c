@@ -72,6 +72,7 @@ static const char full_mail[] =
 	"route *@qq.com smtps://c ca=/x\n"
 	"hostname sh.example\n"
 	"rewrite_sender *@local \"a b\"@example.com\n"
+	"rewrite_reply_to yes\n"
 	"header X-A  some value # too\n"
 	"warn_after 0\n"
 	"message_size 1K\n"
@@ -102,6 +103,7 @@ static void mail_values(void **state)
 	assert_string_equal(c.route.v[0].first, "*@qq.com");
 	assert_string_equal(c.route.v[0].rest, "smtps://c ca=/x");
 	assert_string_equal(c.rewrite_sender.v[0].rest, "\"a b\"@example.com");
+	assert_int_equal(c.rewrite_reply_to, CONF_YES);
 	assert_string_equal(c.header.v[0].first, "X-A");
 	assert_string_equal(c.header.v[0].rest, "some value # too");
 	assert_int_equal(c.warn_after, 0);
@@ -136,6 +138,7 @@ static void mail_refused(void **state)
 		{ "bounce_sender <a@b>\n", "bounce_sender: address" },
 		{ "rewrite_sender *@a\n", "needs an address" },
 		{ "rewrite_sender *@a b@c d\n", "rewrite_sender: address" },
+		{ "rewrite_reply_to maybe\n", "none of: no yes" },
 		{ "header X:\n", "not the name" },
 		{ "header X-A\n", "needs a value" },
 		{ "header X\xC3\xA9 v\n", "not the name" },
