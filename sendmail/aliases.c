@@ -306,6 +306,12 @@ struct alias *aliases_find(struct aliases *a, struct span name)
 	return NULL;
 }
 
+void aliases_reset(struct aliases *a)
+{
+	for (size_t i = 0; i < a->n; i++)
+		a->v[i].state = ALIAS_UNUSED;
+}
+
 const char *aliases_problems(struct aliases *a)
 {
 	return buf_str(&a->problems);

@@ -28,6 +28,8 @@ int aliases_read(const char *path, struct aliases **ret, struct err *e);
 void aliases_free(struct aliases *a);
 /* No case. NULL: there is none. */
 struct alias *aliases_find(struct aliases *a, struct span name);
+/* All of them are unused again. */
+void aliases_reset(struct aliases *a);
 /* One line each, `FILE:LINE: what is wrong`; "" when all is well. */
 const char *aliases_problems(struct aliases *a);
 

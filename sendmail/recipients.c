@@ -22,7 +22,7 @@ struct recipients {
 	unsigned n;
 	unsigned *slot; /* hash table: index into v plus one, 0: free */
 	unsigned slots; /* a power of two, at least twice n */
-	bool full;      /* one more than the maximum came: the message is refused */
+	bool full;      /* one more than the maximum came */
 	struct buf notes;
 };
 
@@ -299,10 +299,35 @@ static int add_name(const struct place *at, struct span name, struct err *e)
 	return add_local(r, name, e);
 }
 
+/* Takes back all from the nth on. The aliases met may be met again: what they lead to beside it is
+ * on the list already. */
+static void take_back(struct recipients *r, unsigned n)
+{
+	while (r->n > n)
+		free(r->v[--r->n]);
+	if (r->slots > 0)
+		memset(r->slot, 0, r->slots * sizeof(*r->slot));
+	for (unsigned i = 0; i < r->n; i++)
+		place_in(r, r->slot, r->slots, i);
+	if (r->aliases)
+		aliases_reset(r->aliases);
+}
+
 int recipients_add(struct recipients *r, struct span list, struct err *e)
 {
 	struct place top = { r, NULL, 0 };
-	return address_list_parse(list, add_mailbox, &top, e);
+	unsigned before = r->n;
+
+	r->full = false;
+	if (address_list_parse(list, add_mailbox, &top, e) == 0)
+		return 0;
+	take_back(r, before);
+	return -1;
+}
+
+bool recipients_are_full(const struct recipients *r)
+{
+	return r->full;
 }
 
 unsigned recipients_count(const struct recipients *r)

@@ -24,8 +24,11 @@ struct recipients *recipients_new(const struct recipients_rules *rules);
 void recipients_free(struct recipients *r);
 
 /* Adds an address list (RFC 5322). 0, or -1: EX_DATAERR (syntax, or over the maximum), EX_NOUSER
- * (a bare name that leads nowhere), EX_CONFIG (the aliases file, or postmaster, can't be used). */
+ * (a bare name that leads nowhere), EX_CONFIG (the aliases file, or postmaster, can't be used):
+ * nothing of the list is added then. */
 int recipients_add(struct recipients *r, struct span list, struct err *e);
+/* The last recipients_add failed because the maximum was met. */
+bool recipients_are_full(const struct recipients *r);
 
 unsigned recipients_count(const struct recipients *r);
 const char *recipients_at(const struct recipients *r, unsigned i);

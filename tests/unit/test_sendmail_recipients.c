@@ -76,7 +76,7 @@ static void test_names(void **state)
 		{ "x.y", "", "a\001@b", "", EX_DATAERR },
 		{ "x.y", "", "\351", "", EX_DATAERR },
 		{ "x.y", "", "a..b@c", "", EX_DATAERR },
-		{ "x.y", "", "good@a, bad@", "good@a", EX_DATAERR },
+		{ "x.y", "", "good@a, bad@", "", EX_DATAERR },
 		{ "x.y", "", "\"x' UNION SELECT--\"@a, %n@a", "\"x' UNION SELECT--\"@a %n@a", 0 },
 		{ "x.y", "", "$(id)@a", "", EX_DATAERR },
 		{ "x.y", "", "\"a b\"", "\"a b\"@x.y", 0 },
@@ -233,6 +233,31 @@ static void test_alias_over_the_maximum(void **state)
 	assert_int_equal(code, EX_DATAERR);
 }
 
+/* A list that is refused leaves nothing behind: not its first addresses, and not an alias that
+ * counts as expanded while its addresses are gone. */
+static void test_all_or_nothing(void **state)
+{
+	struct recipients_rules rules = { "", "", path, 4 };
+	struct recipients *r = recipients_new(&rules);
+	struct err e = { 0 };
+
+	write_aliases("all: some, d@x, e@x\nsome: a@x, b@x, c@x\n");
+	assert_int_equal(recipients_add(r, span_of("z@x"), &e), 0);
+	assert_int_equal(recipients_add(r, span_of("all"), &e), -1);
+	assert_true(recipients_are_full(r));
+	assert_int_equal(recipients_add(r, span_of("y@x, nobody"), &e), -1);
+	assert_int_equal(e.code, EX_NOUSER);
+	assert_false(recipients_are_full(r));
+	assert_int_equal(recipients_count(r), 1);
+	assert_int_equal(recipients_add(r, span_of("some"), &e), 0);
+	assert_int_equal(recipients_count(r), 4);
+	assert_int_equal(recipients_add(r, span_of("c@x, z@x, some"), &e), 0); /* all there */
+	assert_int_equal(recipients_count(r), 4);
+	assert_string_equal(recipients_at(r, 0), "z@x");
+	assert_string_equal(recipients_at(r, 3), "c@x");
+	recipients_free(r);
+}
+
 static void test_maximum(void **state)
 {
 	struct recipients_rules rules = { "", "", NULL, 1000 };
@@ -263,6 +288,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_alias_problems, make_path, remove_path),
 		cmocka_unit_test_setup_teardown(
 			test_alias_over_the_maximum, make_path, remove_path),
+		cmocka_unit_test_setup_teardown(test_all_or_nothing, make_path, remove_path),
 		cmocka_unit_test(test_maximum),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
