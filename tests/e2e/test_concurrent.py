@@ -56,7 +56,7 @@ def test_eight_callers_at_once(queue):
 
 @pytest.mark.parametrize("connections", [1])
 def test_eight_callers_beside_a_flusher(road, wait_for, connections):
-    way = road(linger="60s", connections=connections)
+    way = road(linger="600s", connections=connections)
     flusher = way.queue.flusher()
     times = call_all(way.queue)
     print(report(times))
