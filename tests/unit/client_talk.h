@@ -171,6 +171,7 @@ static const struct mode modes[] = {
 	{ "group, LMTP", true, "PIPELINING", false, false },
 	{ "group, SMTP", false, "PIPELINING", false, false },
 	{ "group, BDAT", false, "PIPELINING\nCHUNKING", true, false },
+	{ "group, XONCE without CHUNKING", true, "PIPELINING\nXONCE j1 3600", false, false },
 	{ "lock step, LMTP", true, "", false, false },
 	{ "lock step, SMTP", false, "", false, false },
 	{ "lock step, BDAT", true, "CHUNKING", true, false },
