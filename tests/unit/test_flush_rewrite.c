@@ -138,10 +138,11 @@ static void test_messages(void **state)
 			"Sender: root@b, (\r\nFrom: ops@example.com\r\n\r\n",
 			"Sender is sent as it is: a comment" },
 		{ "From: root@a\r\n", "From: ops@example.com\r\n", NULL },
+		{ "From: (\r\nSender: \"\r\n\r\n", NULL, "From is sent as it is" },
 		/* no header, no field, no end */
 		{ "\r\nFrom: root@a\r\n", NULL, NULL },
 		{ "", NULL, NULL },
-		{ "From: root@a", NULL, NULL },
+		{ "From: root@host", NULL, NULL },
 		{ " From: root@a\r\n\r\n", NULL, NULL },
 		{ "X: y\r\n From: root@a\r\n\r\n", NULL, NULL },
 		{ "no field\r\nFrom: root@a\r\n\r\n", "no field\r\nFrom: ops@example.com\r\n\r\n",
@@ -329,6 +330,8 @@ static void test_sender(void **state)
 	struct conf_list star = { &all, 1 };
 	assert_string_equal(rewrite_sender(&star, "a@b"), "x@y");
 	assert_string_equal(rewrite_sender(&star, ""), "");
+	check(&(struct rewrite) { .senders = &star }, "From: X <>, a\r\n\r\n",
+		"From: X <>, x@y\r\n\r\n", NULL);
 }
 
 int main(void)
