@@ -27,6 +27,7 @@ void longline_init(struct longline *l)
 static void break_line(struct longline *l, struct buf *out)
 {
 	buf_add(out, "\r\n ", 3);
+	l->breaks++;
 	l->column = 1;
 }
 

@@ -9,6 +9,8 @@
 #include "base/buf.h"
 #include "base/field.h"
 
+#include <stdint.h>
+
 #define LONGLINE_MAX FIELD_LINE_MAX
 
 /* The lines of one header field, each with its CRLF; the colon stands within the limit. */
@@ -16,6 +18,7 @@ void longline_fold(struct span field, struct buf *out);
 
 /* A body in pieces of any size, with CRLF line ends and no other CR. */
 struct longline {
+	uint64_t breaks;     /* made so far */
 	unsigned column;     /* octets of the line given out */
 	unsigned held_count; /* octets held back near the limit: a character that may not fit */
 	char held[4];

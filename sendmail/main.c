@@ -10,6 +10,7 @@
 #include "sendmail/privilege.h"
 #include "sendmail/queue_run.h"
 #include "sendmail/submit.h"
+#include "sendmail/verify.h"
 
 #include <inttypes.h>
 
@@ -52,6 +53,15 @@ static int run_submit(
 	return 0;
 }
 
+static int run_verify(
+	const struct options *o, const struct conf_mail *conf, uid_t caller, struct err *e)
+{
+	const struct verify v = {
+		.options = o, .conf = conf, .caller = caller, .fd = 0, .to = stdout
+	};
+	return verify_run(&v, e);
+}
+
 static int run_aliases(const struct conf_mail *conf, struct err *e)
 {
 	struct aliases *a;
@@ -79,6 +89,8 @@ static int run(const struct options *o, const struct conf_mail *conf, uid_t call
 	switch (o->mode) {
 	case OPTIONS_SUBMIT:
 		return run_submit(o, conf, caller, e);
+	case OPTIONS_VERIFY:
+		return run_verify(o, conf, caller, e);
 	case OPTIONS_LIST:
 		return mailq_print(o, conf, caller, stdout, e);
 	case OPTIONS_FLUSH:
@@ -130,7 +142,8 @@ int main(int argc, char **argv)
 	/* -q needs root a moment longer: see queue_run.h. */
 	if ((o.mode != OPTIONS_FLUSH && privilege_join_queue(conf.queue, &e) != 0) ||
 		run(&o, &conf, who.caller, &e) != 0)
-		result = fail(&e, who.caller, conf.log);
+		/* -bv answers a question: nothing has failed that anybody else has to know. */
+		result = fail(&e, who.caller, o.mode == OPTIONS_VERIFY ? LOG_TO_STDERR : conf.log);
 	conf_mail_done(&conf);
 	return result;
 }

@@ -11,16 +11,16 @@
 /* clang-format off */
 static const struct option_form modes[] = {
 	{ "m", OPTION_HONOURED, OPTIONS_SUBMIT, NULL, "take a message from standard input (the default)" },
+	{ "v", OPTION_HONOURED, OPTIONS_VERIFY, NULL, "show what would become of a message; nothing is stored or sent" },
 	{ "p", OPTION_HONOURED, OPTIONS_LIST, NULL, "list the queue, as mailq" },
 	{ "i", OPTION_HONOURED, OPTIONS_ALIASES, NULL, "check the aliases file, as newaliases" },
 	{ "s", OPTION_REFUSED, 0, NULL, "SMTP on standard input is not there yet: use -t, or name the recipients" },
-	{ "v", OPTION_REFUSED, 0, NULL, "verifying recipients is not there yet" },
 	{ "d", OPTION_REFUSED, 0, NULL, "there is no daemon: cenmail-flush is started by cron" },
 	{ "D", OPTION_REFUSED, 0, NULL, "there is no daemon: cenmail-flush is started by cron" },
 	{ "l", OPTION_REFUSED, 0, NULL, "there is no daemon: cenmail-flush is started by cron" },
 	{ "h", OPTION_REFUSED, 0, NULL, "there is no host status database: see the view mailq by cenmail-sql" },
 	{ "H", OPTION_REFUSED, 0, NULL, "there is no host status database: see the view mailq by cenmail-sql" },
-	{ "t", OPTION_REFUSED, 0, NULL, "there are no rewriting rules to test" },
+	{ "t", OPTION_REFUSED, 0, NULL, "there are no rewriting rules to test: see -bv" },
 	{ "C", OPTION_REFUSED, 0, NULL, "that is `cenmail-flush --check-config`" },
 	{ "P", OPTION_REFUSED, 0, NULL, "the number of queued messages is in the view mailq: use cenmail-sql" },
 	{ "a", OPTION_REFUSED, 0, NULL, "ARPANET mode is not supported" },

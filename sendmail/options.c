@@ -75,7 +75,7 @@ static int mode_of_name(const char *argv0, enum options_mode *ret, struct err *e
 /* What does not fit together. An operand like "-t" comes from options after recipients. */
 static int check(const struct options *o, bool marked, struct err *e)
 {
-	const bool takes_recipients = o->mode == OPTIONS_SUBMIT;
+	const bool takes_recipients = o->mode == OPTIONS_SUBMIT || o->mode == OPTIONS_VERIFY;
 
 	for (unsigned i = 0; !marked && i < o->rcpts; i++)
 		if (o->rcpt[i][0] == '-' && !strchr(o->rcpt[i], '@'))
@@ -153,6 +153,7 @@ void options_help(FILE *to)
 		[OPTION_REFUSED] = "\nRefused:\n" };
 
 	fputs("usage: sendmail [options] [--] [recipient ...] <message\n"
+	      "       sendmail -bv [-t] [recipient ...]\n"
 	      "       sendmail -q[choice]\n"
 	      "       mailq            lists the queue\n"
 	      "       newaliases       checks the aliases file\n\n",

@@ -18,6 +18,7 @@
 
 enum options_mode {
 	OPTIONS_SUBMIT,
+	OPTIONS_VERIFY,  /* -bv */
 	OPTIONS_LIST,    /* mailq, -bp */
 	OPTIONS_FLUSH,   /* -q */
 	OPTIONS_ALIASES, /* newaliases, -bi, -I */

@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/relay.h"
+#include "base/span.h"
 
 #include <stdint.h>
 #include <stdio.h>
@@ -38,6 +39,7 @@ struct conf_mail {
 	char *postmaster;
 	struct conf_list rewrite_sender; /* PATTERN, ADDRESS */
 	enum conf_yes rewrite_reply_to;
+	struct conf_list verified; /* PATTERN */
 	char *bounce_sender;
 	struct conf_list header; /* NAME, VALUE */
 	uint64_t message_size;   /* octets of content, line ends as CRLF */
@@ -72,6 +74,10 @@ struct conf_listen {
 	char *hostname;
 	enum log_to log;
 };
+
+/* The first pair whose pattern (`first`) an address matches, as address_match has it; NULL: none.
+ */
+const struct conf_pair *conf_list_match(const struct conf_list *l, struct span address);
 
 /* Both read the whole file before they judge it; 0 or -1 (EX_CONFIG: `FILE:LINE: what, and what
  * to do`; a file that can't be read is EX_CONFIG too). On failure *ret is left done. */

@@ -53,6 +53,19 @@ static int check_rewrite(struct span value, struct err *e)
 
 static const char *const no_yes[] = { [CONF_NO] = "no", [CONF_YES] = "yes", NULL };
 
+/* PATTERN, which some address could match. */
+static int check_verified(struct span value, struct err *e)
+{
+	struct span rest = value, pattern = span_word(&rest);
+
+	if (rest.n > 0)
+		return err_set(e, EX_CONFIG, "one pattern a line");
+	if (span_find(pattern, '@') < 0 && span_find(pattern, '*') < 0)
+		return err_set(e, EX_CONFIG, "\"%.*s\" matches no address: *@%.*s for a domain",
+			conf_shown(pattern), pattern.p, conf_shown(pattern), pattern.p);
+	return 0;
+}
+
 #define AT(field) offsetof(struct conf_mail, field)
 
 /* clang-format off */
@@ -75,6 +88,8 @@ static const struct conf_key keys[] = {
 		"senders that are replaced when mail is sent: PATTERN ADDRESS; the first match wins" },
 	{ "rewrite_reply_to", CONF_WORD, AT(rewrite_reply_to), "no", 0, 0, no_yes, NULL,
 		"whether a From that is replaced is kept in Reply-To, where there is none" },
+	{ "verified", CONF_PAIRS, AT(verified), NULL, 0, CONF_LIST, NULL, check_verified,
+		"senders that SES has verified, for `sendmail -bv` to tell what it would refuse: PATTERN" },
 	{ "bounce_sender", CONF_TEXT, AT(bounce_sender), NULL, 0, 0, NULL, check_address,
 		"a verified sender for bounces; without it they are recorded, not sent" },
 	{ "header", CONF_PAIRS, AT(header), NULL, 0, CONF_LIST, NULL, conf_check_header,
@@ -122,6 +137,14 @@ static const struct conf_table table = {
 	.size = sizeof(struct conf_mail),
 	.manual = "cenmail.conf(5)",
 };
+
+const struct conf_pair *conf_list_match(const struct conf_list *l, struct span address)
+{
+	for (unsigned i = 0; i < l->n; i++)
+		if (address_match(l->v[i].first, address))
+			return &l->v[i];
+	return NULL;
+}
 
 int conf_mail_read(const char *path, struct conf_mail *ret, struct err *e)
 {
