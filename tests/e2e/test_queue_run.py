@@ -159,7 +159,9 @@ def test_as_installed(host, ses, listener):
     for uid in installed.ALICE, installed.BOB:
         assert host.submit("-i", f"to{uid}@example.com", uid=uid).returncode == 0
     host.query("update recipient set next_try=next_try+86400000; delete from attempt;")
-    before = host.modes()
+    host.query("pragma wal_checkpoint(truncate)")
+    for name in "queue.db-wal", "queue.db-shm":  # who opens it next makes them anew
+        os.unlink(host.path(installed.SPOOL) / name)
 
     for uid in installed.ALICE, installed.BOB:
         for args in ["-q"], ["-qI1"], ["-qf", "-v"]:
@@ -171,7 +173,7 @@ def test_as_installed(host, ses, listener):
     assert done.returncode == 0, done
     assert host.query("select group_concat(state) from recipient") == [("sent,sent",)]
     assert len(far.messages) == 2
-    assert host.modes() == before
+    assert {row[1:] for row in host.modes().values()} == {(installed.CENMAIL, installed.CENMAIL)}
 
 
 def test_the_owner_of_the_queue_may_ask(host):

@@ -114,7 +114,9 @@ def test_senders_that_are_rewritten_and_that_ses_would_refuse(host):
     assert sender("two@example.org", DATAERR)[1].startswith("two@example.org... SES would refuse it")
     assert sender("<>", DATAERR) == ["<>... sender", "<>... SES refuses the null sender"]
     assert sender("a b", DATAERR)[0].startswith("a b... the sender (-f): ")
-    host.write(verified=None)
+    host.write(verified=None, rewrite_sender="* out@example.com")
+    assert sender("<>", 0) == ["<>... sender"]  # as when it is sent
+    host.write(rewrite_sender=None)
     assert sender("two@example.org", 0) == ["two@example.org... sender"]
 
 
