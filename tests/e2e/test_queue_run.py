@@ -4,6 +4,7 @@ The flusher is started by the path that was compiled in: the build stands there,
 of the test's own."""
 
 import os
+import re
 
 import pytest
 
@@ -159,9 +160,6 @@ def test_as_installed(host, ses, listener):
     for uid in installed.ALICE, installed.BOB:
         assert host.submit("-i", f"to{uid}@example.com", uid=uid).returncode == 0
     host.query("update recipient set next_try=next_try+86400000; delete from attempt;")
-    host.query("pragma wal_checkpoint(truncate)")
-    for name in "queue.db-wal", "queue.db-shm":  # who opens it next makes them anew
-        os.unlink(host.path(installed.SPOOL) / name)
 
     for uid in installed.ALICE, installed.BOB:
         for args in ["-q"], ["-qI1"], ["-qf", "-v"]:
@@ -169,8 +167,16 @@ def test_as_installed(host, ses, listener):
             assert done.returncode == NOPERM and b"for root and the owner" in done.stderr, done
     assert host.query("select count(*) from attempt") == [(0,)]
 
-    done = host.run([installed.SENDMAIL, "-q"], uid=0)
+    done = host.run(["strace", "-f", "-o", "/srv/trace", "-e", "trace=openat,setresuid,execve",
+                     installed.SENDMAIL, "-q"], uid=0)
     assert done.returncode == 0, done
+    owners, opened = set(), []
+    for pid, call in re.findall(r"^(\d+) +(.*)$", host.path("/srv/trace").read_text(), re.M):
+        if f"setresuid({installed.CENMAIL}, " in call:
+            owners.add(pid)
+        elif f'"{installed.SPOOL}/queue' in call:
+            opened.append(pid)
+    assert len(set(opened)) == 2 and set(opened) <= owners  # the child, and the flusher
     assert host.query("select group_concat(state) from recipient") == [("sent,sent",)]
     assert len(far.messages) == 2
     assert {row[1:] for row in host.modes().values()} == {(installed.CENMAIL, installed.CENMAIL)}
