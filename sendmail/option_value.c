@@ -4,6 +4,7 @@
  */
 #include "sendmail/option_value.h"
 
+#include "base/dsn.h"
 #include "base/number.h"
 #include "base/span.h"
 #include "sendmail/option_table.h"
@@ -108,25 +109,11 @@ int option_return(struct options *o, const char *value, struct err *e)
 	return 0;
 }
 
-static bool is_hex_upper(char c)
-{
-	return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'F');
-}
-
-/* xtext (RFC 3461 section 4), at most 100 octets. */
 int option_envid(struct options *o, const char *value, struct err *e)
 {
-	size_t n = strlen(value);
-	bool good = n > 0 && n <= 100;
-
-	for (size_t i = 0; good && i < n; i++) {
-		if (value[i] == '+')
-			good = is_hex_upper(value[i + 1]) && is_hex_upper(value[i + 2]);
-		else
-			good = value[i] > ' ' && value[i] < 127 && value[i] != '=';
-	}
-	if (!good)
-		return err_set(e, EX_USAGE, "-V: 1 to 100 octets of xtext (RFC 3461) are meant");
+	if (!dsn_is_envid(span_of(value)))
+		return err_set(e, EX_USAGE, "-V: 1 to %d octets of xtext (RFC 3461) are meant",
+			DSN_ENVID_MAX);
 	o->envid = value;
 	return 0;
 }

@@ -4,7 +4,6 @@
  */
 #include "flush/rewrite.h"
 
-#include "base/address.h"
 #include "base/address_list.h"
 #include "base/field.h"
 
@@ -27,10 +26,9 @@ struct edit {
 /* NULL: no pattern matches. */
 static const char *replacement(const struct conf_list *senders, struct span address)
 {
-	for (unsigned i = 0; i < senders->n; i++)
-		if (address_match(senders->v[i].first, address))
-			return senders->v[i].rest;
-	return NULL;
+	const struct conf_pair *p = conf_list_match(senders, address);
+
+	return p ? p->rest : NULL;
 }
 
 const char *rewrite_sender(const struct conf_list *senders, const char *sender)
