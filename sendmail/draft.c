@@ -12,6 +12,8 @@
 
 #include <limits.h>
 
+#define ORIGINALS_MAX (64 * 1024 * 1024) /* recipients_max times 500 octets, and more */
+
 /* What RFC 3461 asks for the recipients from the end of the range before up to this end. */
 struct range {
 	unsigned end;
@@ -29,7 +31,8 @@ struct draft {
 	struct spool spool;
 	unsigned char key[16];
 	char id[33];
-	char dir[PATH_MAX]; /* of the queue, for the spool's file */
+	struct buf originals; /* see add_original */
+	char dir[PATH_MAX];   /* of the queue, for the spool's file */
 };
 
 static const char *mail_domain(const struct conf_mail *conf)
@@ -141,6 +144,7 @@ static void prepare(struct draft *d)
 	const struct conf_mail *conf = d->o.conf;
 
 	spool_init(&d->spool, d->dir);
+	buf_init(&d->originals, ORIGINALS_MAX);
 	random_bytes(d->key, sizeof(d->key));
 	hex_encode(d->key, sizeof(d->key), d->id);
 	d->compose = (struct compose) { .sender = &d->sender,
@@ -185,6 +189,7 @@ void draft_free(struct draft *d)
 		return;
 	intake_done(&d->intake);
 	spool_done(&d->spool);
+	buf_done(&d->originals);
 	recipients_free(d->recipients);
 	for (unsigned i = 0; i < d->ranges; i++) {
 		free(d->range[i].notify);
@@ -204,9 +209,45 @@ int draft_set_sender(struct draft *d, const char *given, struct err *e)
 
 /* --- the queue --- */
 
+static void add_xtext(struct buf *out, const char *s)
+{
+	for (; *s; s++) {
+		if (*s > ' ' && *s <= '~' && *s != '+' && *s != '=')
+			buf_add_char(out, *s);
+		else
+			buf_printf(out, "+%02X", (unsigned char)*s);
+	}
+}
+
+/* ORCPT (RFC 3461 section 4.2) of a recipient to whom an alias or `postmaster` led, "" of others,
+ * and a NUL. */
+static void add_original(const struct draft *d, unsigned i, struct buf *out)
+{
+	const char *name = recipients_name_of(d->recipients, i);
+	char whole[ADDRESS_LOCAL_MAX + 1 + ADDRESS_DOMAIN_MAX + 2] = "";
+
+	name += name[0] == '\\';
+	snprintf(whole, sizeof(whole), "%s@%s", name, mail_domain(d->o.conf));
+	if (name[0] && !span_eq_nocase(span_of(whole), span_of(recipients_at(d->recipients, i)))) {
+		buf_add_str(out, "rfc822;");
+		add_xtext(out, whole);
+	}
+	buf_add_char(out, '\0');
+}
+
+/* For all recipients, one after the other. 0 or -1. */
+static int make_originals(struct draft *d, struct err *e)
+{
+	buf_clear(&d->originals);
+	for (unsigned i = 0; i < recipients_count(d->recipients); i++)
+		add_original(d, i, &d->originals);
+	return d->originals.failed ? err_set(e, EX_TEMPFAIL, "out of memory") : 0;
+}
+
 static void fill_rcpts(const struct draft *d, const char *notify, struct store_rcpt *rcpt)
 {
 	unsigned n = recipients_count(d->recipients), range = 0;
+	const char *original = d->originals.data;
 
 	for (unsigned i = 0; i < n; i++) {
 		while (range < d->ranges && d->range[range].end <= i)
@@ -218,6 +259,9 @@ static void fill_rcpts(const struct draft *d, const char *notify, struct store_r
 		}
 		if (!rcpt[i].notify && notify[0])
 			rcpt[i].notify = notify;
+		if (!rcpt[i].orcpt && original[0])
+			rcpt[i].orcpt = original;
+		original += strlen(original) + 1;
 	}
 }
 
@@ -268,6 +312,8 @@ int draft_store(struct draft *d, const struct draft_wishes *w, struct submitted 
 		goto out;
 	}
 	memcpy(m.key, d->key, sizeof(m.key));
+	if (make_originals(d, e) != 0)
+		goto out;
 	fill_rcpts(d, w->notify, rcpt);
 	if (spool_span(&d->spool, &m.content, e) != 0 || put_in_queue(d, &m, &id, e) != 0)
 		goto out;

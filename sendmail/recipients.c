@@ -18,11 +18,12 @@
 struct recipients {
 	struct recipients_rules rules;
 	struct aliases *aliases; /* NULL until a bare name came */
-	char **v;
+	char **v; /* each an address, and behind its NUL the bare name that led to it, or "" */
 	unsigned n;
-	unsigned *slot; /* hash table: index into v plus one, 0: free */
-	unsigned slots; /* a power of two, at least twice n */
-	bool full;      /* one more than the maximum came */
+	struct span name; /* the mailbox at hand as it was given, where it is a bare name */
+	unsigned *slot;   /* hash table: index into v plus one, 0: free */
+	unsigned slots;   /* a power of two, at least twice n */
+	bool full;        /* one more than the maximum came */
 	struct buf notes;
 };
 
@@ -148,9 +149,11 @@ static int add_address(struct recipients *r, struct span s, struct err *e)
 	}
 	if (2 * r->n >= r->slots && grow(r, e) != 0)
 		return -1;
-	r->v[r->n] = strdup(a.text);
+	r->v[r->n] = calloc(1, a.len + 1 + r->name.n + 1);
 	if (!r->v[r->n])
-		return err_set(e, EX_OSERR, "out of memory");
+		return err_set(e, EX_TEMPFAIL, "out of memory");
+	memcpy(r->v[r->n], a.text, a.len);
+	memcpy(r->v[r->n] + a.len + 1, r->name.p, r->name.n);
 	place_in(r, r->slot, r->slots, r->n);
 	r->n++;
 	return 0;
@@ -205,6 +208,8 @@ static int add_mailbox(void *arg, const struct mailbox *m, struct err *e)
 
 	if (m->addr.n == 0)
 		return err_set(e, EX_DATAERR, "<>: no recipient");
+	if (at->depth == 0)
+		at->r->name = m->bare ? m->addr : span_make("", 0);
 	return m->bare ? add_name(at, m->addr, e) : add_address(at->r, m->addr, e);
 }
 
@@ -338,6 +343,11 @@ unsigned recipients_count(const struct recipients *r)
 const char *recipients_at(const struct recipients *r, unsigned i)
 {
 	return r->v[i];
+}
+
+const char *recipients_name_of(const struct recipients *r, unsigned i)
+{
+	return r->v[i] + strlen(r->v[i]) + 1;
 }
 
 const char *recipients_notes(struct recipients *r)

@@ -32,6 +32,8 @@ bool recipients_are_full(const struct recipients *r);
 
 unsigned recipients_count(const struct recipients *r);
 const char *recipients_at(const struct recipients *r, unsigned i);
+/* The bare name, as it was given, that led to it; "" where the address itself was given. */
+const char *recipients_name_of(const struct recipients *r, unsigned i);
 /* What the operator has to know of the aliases met on the way, one line each; "" if nothing. */
 const char *recipients_notes(struct recipients *r);
 

@@ -92,6 +92,17 @@ def test_dsn_options_are_stored_as_rfc_3461_has_them(queue):
         assert tuple(row) == want, args
 
 
+def test_original_recipients(queue):
+    """ORCPT is what the caller wrote, where an alias or postmaster led elsewhere (RFC 3461, 4.2)."""
+    queue.write(domain="example.com", postmaster="pm@x")
+    (queue.directory / "aliases").write_text("ops: inner, a@x\ninner: b@x\na+b=c: c@x\n")
+    assert queue.sendmail("-i", "ops", "bare", "\\ops", "a+b=c", "daemon", "z@x", stdin=b"\nz\n").returncode == 0
+    assert [tuple(row) for row in queue.sql("select address, orcpt from recipient order by id")] == [
+        ("b@x", "rfc822;ops@example.com"), ("a@x", "rfc822;ops@example.com"), ("bare@example.com", None),
+        ("ops@example.com", None), ("c@x", "rfc822;a+2Bb+3Dc@example.com"),
+        ("pm@x", "rfc822;daemon@example.com"), ("z@x", None)]
+
+
 @pytest.fixture(scope="module")
 def host():
     if installed.why_not():
