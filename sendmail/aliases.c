@@ -4,9 +4,6 @@
  */
 #include "sendmail/aliases.h"
 
-#include "base/address_list.h"
-#include "base/log.h"
-
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -121,30 +118,6 @@ const char *alias_kind_name(enum alias_kind k)
 	return "";
 }
 
-static int any_mailbox(void *arg, const struct mailbox *m, struct err *e)
-{
-	return 0;
-}
-
-static void check_value(struct aliases *a, const struct alias *x)
-{
-	struct span rest = x->value, item;
-	enum alias_kind kind;
-	struct err e;
-	bool any = false;
-
-	while (alias_next(&rest, &item, &kind)) {
-		any = true;
-		if (kind != ALIAS_ADDRESS)
-			problem(a, x->line, "leads to %s, which is not used here",
-				alias_kind_name(kind));
-		else if (address_list_parse(item, any_mailbox, NULL, &e) != 0)
-			problem(a, x->line, "%s", e.text);
-	}
-	if (!any)
-		problem(a, x->line, "the alias has no value");
-}
-
 /* One logical line, continuation lines joined. */
 static void add_line(struct aliases *a, struct span s, unsigned line)
 {
@@ -179,7 +152,9 @@ static void add_line(struct aliases *a, struct span s, unsigned line)
 		a->v = v;
 		a->cap = cap;
 	}
-	a->v[a->n++] = (struct alias) { name, span_from(s, (size_t)colon + 1), line, ALIAS_UNUSED };
+	a->v[a->n++] = (struct alias) {
+		.name = name, .value = span_from(s, (size_t)colon + 1), .line = line
+	};
 }
 
 /* Physical lines of the file to logical ones. They are joined in place in text, which never grows
@@ -247,8 +222,6 @@ static void sort(struct aliases *a)
 			a->v[kept++] = a->v[i];
 	}
 	a->n = kept;
-	for (size_t i = 0; i < a->n; i++)
-		check_value(a, &a->v[i]);
 }
 
 int aliases_read(const char *path, struct aliases **ret, struct err *e)
@@ -293,6 +266,8 @@ struct alias *aliases_find(struct aliases *a, struct span name)
 {
 	size_t low = 0, high = a->n;
 
+	if (name.n >= 2 && name.p[0] == '"')
+		name = span_make(name.p + 1, name.n - 2);
 	while (low < high) {
 		size_t mid = low + (high - low) / 2;
 		int c = compare_names(a->v[mid].name, name);
@@ -310,6 +285,16 @@ void aliases_reset(struct aliases *a)
 {
 	for (size_t i = 0; i < a->n; i++)
 		a->v[i].state = ALIAS_UNUSED;
+}
+
+size_t aliases_count(const struct aliases *a)
+{
+	return a->n;
+}
+
+struct alias *aliases_at(struct aliases *a, size_t i)
+{
+	return &a->v[i];
 }
 
 const char *aliases_problems(struct aliases *a)

@@ -9,7 +9,8 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-#define ALIASES_MAX (4 * 1024 * 1024) /* octets of the file */
+#define ALIASES_MAX       (4 * 1024 * 1024) /* octets of the file */
+#define ALIASES_DEPTH_MAX 16                /* aliases within aliases */
 
 /* The expander's, see recipients.c. Dead: nothing usable came of it. */
 enum alias_state { ALIAS_UNUSED, ALIAS_OPEN, ALIAS_USED, ALIAS_DEAD };
@@ -18,6 +19,7 @@ struct alias {
 	struct span name, value;
 	unsigned line;
 	enum alias_state state;
+	unsigned depth; /* aliases below it and itself, see aliases_check.c */
 };
 
 struct aliases;
@@ -26,11 +28,15 @@ struct aliases;
  * file, or is over the ceiling). Lines that can't be used are skipped and noted in problems. */
 int aliases_read(const char *path, struct aliases **ret, struct err *e);
 void aliases_free(struct aliases *a);
-/* No case. NULL: there is none. */
+/* No case; quotes around the name are not part of it. NULL: there is none. */
 struct alias *aliases_find(struct aliases *a, struct span name);
 /* All of them are unused again. */
 void aliases_reset(struct aliases *a);
-/* One line each, `FILE:LINE: what is wrong`; "" when all is well. */
+size_t aliases_count(const struct aliases *a);
+/* In the order of names. */
+struct alias *aliases_at(struct aliases *a, size_t i);
+/* The lines that can't be used, `FILE:LINE: what is wrong` each; "" when all is well. What their
+ * values lead to is not looked at: see aliases_check. */
 const char *aliases_problems(struct aliases *a);
 
 enum alias_kind { ALIAS_ADDRESS, ALIAS_PROGRAM, ALIAS_FILE, ALIAS_INCLUDE };

@@ -4,7 +4,7 @@
  */
 #include "base/conf.h"
 #include "base/log.h"
-#include "sendmail/aliases.h"
+#include "sendmail/aliases_check.h"
 #include "sendmail/mailq.h"
 #include "sendmail/options.h"
 #include "sendmail/privilege.h"
@@ -64,16 +64,19 @@ static int run_verify(
 
 static int run_aliases(const struct conf_mail *conf, struct err *e)
 {
-	struct aliases *a;
-	int result = 0;
+	const struct recipients_rules rules = {
+		.domain = conf->domain, .postmaster = conf->postmaster, .aliases = conf->aliases
+	};
+	struct buf problems;
+	int result;
 
-	if (aliases_read(conf->aliases, &a, e) != 0)
-		return -1;
-	if (aliases_problems(a)[0]) {
-		fputs(aliases_problems(a), stderr);
-		result = err_set(e, EX_DATAERR, "%s: the lines named are not used", conf->aliases);
+	buf_init(&problems, 2 * 1024 * 1024);
+	result = aliases_check(&rules, &problems, e);
+	if (result == 0 && problems.len > 0) {
+		fputs(buf_str(&problems), stderr);
+		result = err_set(e, EX_DATAERR, "%s: what is named is not used", conf->aliases);
 	}
-	aliases_free(a);
+	buf_done(&problems);
 	return result;
 }
 

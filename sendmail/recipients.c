@@ -1,6 +1,6 @@
 /*
  * A set of addresses. Expansion is bounded: an alias is expanded once for a message, and nested at
- * most DEPTH_MAX deep.
+ * most ALIASES_DEPTH_MAX deep.
  */
 #include "sendmail/recipients.h"
 
@@ -12,8 +12,8 @@
 #include <inttypes.h>
 #include <pwd.h>
 
-#define DEPTH_MAX  16
-#define SYSTEM_UID 1000 /* accounts below it are the system's */
+#define SYSTEM_UID    1000 /* accounts below it are the system's */
+#define NAMES_PER_MAX 4    /* bare names met, doubled ones counted, for each recipient allowed */
 
 struct recipients {
 	struct recipients_rules rules;
@@ -23,7 +23,8 @@ struct recipients {
 	struct span name; /* the mailbox at hand as it was given, where it is a bare name */
 	unsigned *slot;   /* hash table: index into v plus one, 0: free */
 	unsigned slots;   /* a power of two, at least twice n */
-	bool full;        /* one more than the maximum came */
+	uint64_t names;   /* bare names met: each may ask the user database, which may be slow */
+	bool full;        /* one more than a maximum came */
 	struct buf notes;
 };
 
@@ -60,11 +61,15 @@ void recipients_free(struct recipients *r)
 	free(r);
 }
 
-__attribute__((format(printf, 2, 3))) static void note(struct recipients *r, const char *fmt, ...)
+/* What the operator has to know of an alias. */
+__attribute__((format(printf, 3, 4))) static void note(
+	struct recipients *r, const struct alias *a, const char *fmt, ...)
 {
 	va_list ap;
 
 	va_start(ap, fmt);
+	buf_printf(&r->notes, "%s:%u: alias %.*s: ", r->rules.aliases, a->line, (int)a->name.n,
+		a->name.p);
 	buf_vprintf(&r->notes, fmt, ap);
 	buf_add_char(&r->notes, '\n');
 	va_end(ap);
@@ -172,6 +177,11 @@ static bool is_system_account(struct span name)
 	return pw && pw->pw_uid < SYSTEM_UID;
 }
 
+static bool is_for_postmaster(const struct recipients *r, struct span name)
+{
+	return r->rules.postmaster[0] && is_system_account(name);
+}
+
 static int add_qualified(struct recipients *r, struct span name, struct err *e)
 {
 	char text[ADDRESS_LOCAL_MAX + 1 + ADDRESS_DOMAIN_MAX + 1];
@@ -186,12 +196,10 @@ static int add_qualified(struct recipients *r, struct span name, struct err *e)
 /* A bare name that is no alias. Its syntax has been checked. */
 static int add_local(struct recipients *r, struct span name, struct err *e)
 {
-	struct span postmaster = span_of(r->rules.postmaster);
-
-	if (postmaster.n > 0 && is_system_account(name)) {
-		if (span_find(postmaster, '@') >= 0)
-			return add_address(r, postmaster, e);
-		name = postmaster;
+	if (is_for_postmaster(r, name)) {
+		name = span_of(r->rules.postmaster);
+		if (span_find(name, '@') >= 0)
+			return add_address(r, name, e);
 	}
 	if (r->rules.domain[0])
 		return add_qualified(r, name, e);
@@ -224,8 +232,7 @@ static int add_items(const struct place *at, unsigned *ret_used, struct err *e)
 
 	while (alias_next(&rest, &item, &kind)) {
 		if (kind != ALIAS_ADDRESS) {
-			note(r, "alias %.*s: %s is not used here", (int)at->alias->name.n,
-				at->alias->name.p, alias_kind_name(kind));
+			note(r, at->alias, "%s is not used here", alias_kind_name(kind));
 			continue;
 		}
 		if (address_list_parse(item, add_mailbox, (void *)at, &why) == 0) {
@@ -234,16 +241,10 @@ static int add_items(const struct place *at, unsigned *ret_used, struct err *e)
 		}
 		if (r->full || (why.code != EX_DATAERR && why.code != EX_NOUSER))
 			return err_set(e, why.code, "%s", why.text);
-		note(r, "alias %.*s: %s", (int)at->alias->name.n, at->alias->name.p, why.text);
+		note(r, at->alias, "%s", why.text);
 	}
 	*ret_used = used;
 	return 0;
-}
-
-static int refuse_dead(const struct alias *a, struct err *e)
-{
-	return err_set(e, EX_NOUSER, "alias %.*s: leads to no address that can be used",
-		(int)a->name.n, a->name.p);
 }
 
 static int add_alias(const struct place *from, struct alias *a, struct err *e)
@@ -251,18 +252,35 @@ static int add_alias(const struct place *from, struct alias *a, struct err *e)
 	struct place at = { from->r, a, from->depth + 1 };
 	unsigned used = 0;
 
+	if (at.depth > ALIASES_DEPTH_MAX)
+		return err_set(e, EX_NOUSER, "%s:%u: alias %.*s: nested more than %d deep",
+			at.r->rules.aliases, a->line, (int)a->name.n, a->name.p, ALIASES_DEPTH_MAX);
+	if (a->state == ALIAS_UNUSED) {
+		a->state = ALIAS_OPEN;
+		if (add_items(&at, &used, e) != 0)
+			return -1;
+		a->state = used > 0 ? ALIAS_USED : ALIAS_DEAD;
+	}
 	if (a->state == ALIAS_USED)
 		return 0;
-	if (a->state == ALIAS_DEAD)
-		return refuse_dead(a, e);
-	if (at.depth > DEPTH_MAX)
-		return err_set(e, EX_NOUSER, "alias %.*s: nested more than %d deep", (int)a->name.n,
-			a->name.p, DEPTH_MAX);
-	a->state = ALIAS_OPEN;
-	if (add_items(&at, &used, e) != 0)
-		return -1;
-	a->state = used > 0 ? ALIAS_USED : ALIAS_DEAD;
-	return used > 0 ? 0 : refuse_dead(a, e);
+	return err_set(e, EX_NOUSER, "%s:%u: alias %.*s: leads to no address that can be used",
+		at.r->rules.aliases, a->line, (int)a->name.n, a->name.p);
+}
+
+/* An alias of which nothing can be used must not swallow mail: a system account's goes to
+ * postmaster then, as if there were no alias; any other is refused. */
+static int add_alias_or_postmaster(
+	const struct place *at, struct alias *a, struct span name, struct err *e)
+{
+	struct recipients *r = at->r;
+	struct err why;
+
+	if (add_alias(at, a, &why) == 0)
+		return 0;
+	if (r->full || why.code != EX_NOUSER || !is_for_postmaster(r, name))
+		return err_set(e, why.code, "%s", why.text);
+	note(r, a, "leads nowhere: its mail goes to postmaster");
+	return add_local(r, name, e);
 }
 
 static int load_aliases(struct recipients *r, struct err *e)
@@ -272,10 +290,34 @@ static int load_aliases(struct recipients *r, struct err *e)
 	return aliases_read(r->rules.aliases, &r->aliases, e);
 }
 
-/* The name as the aliases file has it: quotes are not part of it. */
-static struct span unquoted(struct span name)
+/* *ret is NULL where there is no alias; also where the file can't be read, for an account whose
+ * mail postmaster has then: cron does not try again. */
+static int find_alias(struct recipients *r, struct span name, struct alias **ret, struct err *e)
 {
-	return name.p[0] == '"' ? span_make(name.p + 1, name.n - 2) : name;
+	struct err why;
+
+	*ret = NULL;
+	if (load_aliases(r, &why) != 0) {
+		if (!is_for_postmaster(r, name))
+			return err_set(e, why.code, "%s", why.text);
+		buf_printf(&r->notes, "%s: the mail of %.*s goes to postmaster\n", why.text,
+			(int)name.n, name.p);
+		return 0;
+	}
+	if (r->aliases)
+		*ret = aliases_find(r->aliases, name);
+	return 0;
+}
+
+static int count_name(struct recipients *r, struct err *e)
+{
+	if (++r->names <= NAMES_PER_MAX * r->rules.max)
+		return 0;
+	r->full = true;
+	return err_set(e, EX_DATAERR,
+		"more than %" PRIu64
+		" names without a domain (recipients_max in the configuration)",
+		NAMES_PER_MAX * r->rules.max);
 }
 
 /* `\name` is taken literally. So is a name within its own expansion: "root: root, a@example.com"
@@ -292,15 +334,12 @@ static int add_name(const struct place *at, struct span name, struct err *e)
 	if (!address_is_local_part(name))
 		return err_set(e, EX_DATAERR, "\"%s\": is no address and no name",
 			log_printable(name, shown, sizeof(shown)));
-	if (!literal) {
-		if (load_aliases(r, e) != 0)
-			return -1;
-		a = r->aliases ? aliases_find(r->aliases, unquoted(name)) : NULL;
-	}
+	if (count_name(r, e) != 0 || (!literal && find_alias(r, name, &a, e) != 0))
+		return -1;
 	if (a && a->state != ALIAS_OPEN)
-		return add_alias(at, a, e);
+		return add_alias_or_postmaster(at, a, name, e);
 	if (a && a != at->alias)
-		note(r, "alias %.*s: leads back to itself", (int)name.n, name.p);
+		note(r, a, "leads back to itself");
 	return add_local(r, name, e);
 }
 
