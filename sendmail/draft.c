@@ -7,8 +7,8 @@
 #include "base/number.h"
 #include "base/random.h"
 #include "sendmail/compose.h"
+#include "sendmail/fallback.h"
 #include "sendmail/recipients.h"
-#include "store/store.h"
 
 #include <limits.h>
 
@@ -265,28 +265,16 @@ static void fill_rcpts(const struct draft *d, const char *notify, struct store_r
 	}
 }
 
-static int put_in_queue(
-	struct draft *d, const struct store_submission *m, int64_t *ret_id, struct err *e)
+static void report(struct draft *d, const struct store_submission *m,
+	const struct fallback_stored *stored, struct submitted *ret)
 {
-	const struct conf_mail *conf = d->o.conf;
-	struct store *store;
-	int result;
-
-	if (store_open(&store, conf->queue, STORE_SUBMIT, conf->lock_wait, e) != 0)
-		return -1;
-	result = store_put(store, m, ret_id, e);
-	store_close(store);
-	return result;
-}
-
-static void report(
-	struct draft *d, const struct store_submission *m, int64_t id, struct submitted *ret)
-{
-	*ret = (struct submitted) { .id = id,
+	*ret = (struct submitted) { .id = stored->id,
 		.size = m->content.n,
 		.recipients = m->rcpts,
 		.nuls = d->intake.normalise.nuls,
 		.notes = strdup(recipients_notes(d->recipients)) };
+	memcpy(ret->key, d->id, sizeof(ret->key));
+	memcpy(ret->waits, stored->why.text, sizeof(ret->waits));
 	memcpy(ret->sender, d->sender.address, sizeof(ret->sender));
 	memcpy(ret->message_id, d->compose.message_id, sizeof(ret->message_id));
 }
@@ -304,7 +292,7 @@ int draft_store(struct draft *d, const struct draft_wishes *w, struct submitted 
 		.envid = w->envid,
 		.rcpt = rcpt,
 		.rcpts = n };
-	int64_t id;
+	struct fallback_stored stored;
 	int result = -1;
 
 	if (!rcpt) {
@@ -315,9 +303,10 @@ int draft_store(struct draft *d, const struct draft_wishes *w, struct submitted 
 	if (make_originals(d, e) != 0)
 		goto out;
 	fill_rcpts(d, w->notify, rcpt);
-	if (spool_span(&d->spool, &m.content, e) != 0 || put_in_queue(d, &m, &id, e) != 0)
+	if (spool_span(&d->spool, &m.content, e) != 0 ||
+		fallback_store(d->o.conf, &m, &stored, e) != 0)
 		goto out;
-	report(d, &m, id, ret);
+	report(d, &m, &stored, ret);
 	result = 0;
 out:
 	free(rcpt);

@@ -1,7 +1,7 @@
 /*
  * struct draft: a message in the making: who sends it, who gets it, its content as it comes, and
- * at last one transaction of the queue. The command line makes one (submit.c), a session of -bs
- * one after the other (session.c).
+ * at last one transaction of the queue, or a file in incoming/ (fallback.h). The command line makes
+ * one (submit.c), a session of -bs one after the other (session.c).
  */
 #ifndef CENMAIL_DRAFT_H
 #define CENMAIL_DRAFT_H
@@ -45,8 +45,10 @@ struct draft_wishes {            /* of the whole message */
 	const char *ret, *envid; /* RFC 3461; NULL: not given */
 };
 
-struct submitted { /* what there is to log */
-	int64_t id;
+struct submitted {       /* what there is to log */
+	int64_t id;      /* 0: it is in incoming/ as yet */
+	char key[33];    /* its name there, and in its Received line */
+	char waits[512]; /* why it is in incoming/ */
 	char sender[ADDRESS_PATH_MAX + 1];
 	char message_id[300];
 	uint64_t size; /* octets stored */

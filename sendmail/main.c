@@ -26,15 +26,23 @@ static void log_lines(const char *lines)
 /* In Postfix's words, which pflogsumm and the operator's eyes know. */
 static void log_submitted(const struct submitted *m, uid_t caller)
 {
-	log_line(LOG_INFO, "pickup", "%010" PRId64 ": uid=%u from=<%s>", m->id, (unsigned)caller,
-		m->sender);
-	log_line(LOG_INFO, "cleanup", "%010" PRId64 ": message-id=%s", m->id, m->message_id);
-	log_line(LOG_INFO, "qmgr",
-		"%010" PRId64 ": from=<%s>, size=%" PRIu64 ", nrcpt=%u (queue active)", m->id,
-		m->sender, m->size, m->recipients);
+	char id[sizeof(m->key)];
+
+	if (m->id != 0)
+		snprintf(id, sizeof(id), "%010" PRId64, m->id);
+	else
+		memcpy(id, m->key, sizeof(id));
+	log_line(LOG_INFO, "pickup", "%s: uid=%u from=<%s>", id, (unsigned)caller, m->sender);
+	log_line(LOG_INFO, "cleanup", "%s: message-id=%s", id, m->message_id);
+	if (m->id != 0)
+		log_line(LOG_INFO, "qmgr",
+			"%s: from=<%s>, size=%" PRIu64 ", nrcpt=%u (queue active)", id, m->sender,
+			m->size, m->recipients);
+	else /* the flusher says the rest when it has taken it */
+		log_line(LOG_WARNING, "pickup",
+			"%s: kept in incoming/, as the queue can't be had: %s", id, m->waits);
 	if (m->nuls > 0)
-		log_line(LOG_WARNING, "cleanup", "%010" PRId64 ": %" PRIu64 " NUL octets dropped",
-			m->id, m->nuls);
+		log_line(LOG_WARNING, "cleanup", "%s: %" PRIu64 " NUL octets dropped", id, m->nuls);
 	log_lines(m->notes);
 }
 
@@ -47,8 +55,10 @@ static int run_submit(
 	if (submit_run(&s, &done, e) != 0)
 		return -1;
 	log_submitted(&done, caller);
-	if (o->verbose)
+	if (o->verbose && done.id != 0)
 		fprintf(stderr, "sendmail: queued as %010" PRId64 "\n", done.id);
+	else if (o->verbose)
+		fprintf(stderr, "sendmail: kept in incoming/ as %s: %s\n", done.key, done.waits);
 	submitted_done(&done);
 	return 0;
 }

@@ -137,6 +137,17 @@ bool route_seek(struct route *r, int64_t again_ms, int64_t now);
 /* Whether it may send now: not backing off. */
 bool route_open(const struct route *r, int64_t now);
 
+/* --- flight.c --- */
+/* Messages given to connections whose verdicts have not been passed. */
+unsigned flight_count(const struct flusher *f);
+/* Recipients in hand that can go: on roads that are open, or will be when one has connected. */
+unsigned flight_waiting(const struct flusher *f, int64_t now);
+/* Octets over the connections that are open; what the kernel still keeps for a peer has not moved.
+ */
+uint64_t flight_octets(const struct flusher *f);
+/* The end of every connection, now. */
+void flight_cut(struct flusher *f, int64_t now);
+
 /* --- send.c --- */
 /* Gives the ready connections of the route what waits for them. 0 or -1 (the store). */
 int send_fill(struct flusher *f, struct route *r, int64_t now, struct err *e);

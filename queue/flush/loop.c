@@ -4,16 +4,16 @@
 #include "flush/flusher.h"
 
 #include "base/clock.h"
+#include "flush/import.h"
 #include "flush/wake.h"
 
 #include <errno.h>
-#include <linux/sockios.h>
 #include <poll.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #define LOOK_AT_LEAST_MS 10000 /* a clock that steps, or an event that was missed */
 #define WRITE_AGAIN_MS   1000
+#define IMPORT_AGAIN_MS  5000
 #define COMPLAIN_MS      60000
 
 struct wheel {
@@ -26,6 +26,8 @@ struct wheel {
 	bool stopped;       /* by a signal */
 	int64_t next_due;   /* monotonic ms */
 	int64_t retry_at;   /* when the queue that could not be written is tried again */
+	bool import;        /* there may be files in incoming/ */
+	int64_t import_at;  /* not before: the last time it failed */
 	int64_t complained; /* when that was said last; 0: never */
 	struct err failed;  /* why it ends; code 0: for no fault */
 	bool written;       /* since the last idle checkpoint */
@@ -48,7 +50,9 @@ static int wheel_open(struct wheel *w, struct flusher *f, int signal_fd)
 	const int64_t now = clock_mono_ms();
 	struct err why;
 
-	*w = (struct wheel) { .f = f, .signal_fd = signal_fd, .wake_fd = -1, .next_due = now };
+	*w = (struct wheel) {
+		.f = f, .signal_fd = signal_fd, .wake_fd = -1, .next_due = now, .import = true
+	};
 	w->closes_at = f->conf->linger > 0 ? now + f->conf->linger : INT64_MAX;
 	w->ends_at = INT64_MAX;
 	w->pfd = calloc(2 + all_ways(f), sizeof *w->pfd);
@@ -70,26 +74,35 @@ static void wheel_done(struct wheel *w)
 	free(w->who);
 }
 
-static unsigned flying(const struct flusher *f)
+/* What goes on without an end is said once a minute. */
+static void complain(struct wheel *w, const struct err *why, const char *what)
 {
-	unsigned n = 0;
+	const int64_t now = clock_mono_ms();
 
-	for (unsigned i = 0; i < f->routes; i++)
-		for (unsigned k = 0; k < f->route[i].ways; k++)
-			if (f->route[i].way[k].link)
-				n += client_flying(link_client(f->route[i].way[k].link));
-	return n;
+	if (w->complained != 0 && now - w->complained < COMPLAIN_MS)
+		return;
+	w->complained = now;
+	log_line(LOG_ERR, "flush", "%s: %s", why->text, what);
 }
 
-/* Recipients in hand that can go: on roads that are open, or will be when one has connected. */
-static unsigned waiting(const struct flusher *f, int64_t now)
+/* What senders left in incoming/, before what is due. What can't be taken now is no reason not to
+ * send the rest. */
+static void import(struct wheel *w, int64_t now)
 {
-	unsigned n = 0;
+	struct flusher *f = w->f;
+	bool more = false;
+	struct err why;
 
-	for (unsigned i = 0; i < f->routes; i++)
-		if (route_open(&f->route[i], now))
-			n += f->route[i].waiting;
-	return n;
+	if (!w->import || f->closing || f->unwritten || now < w->import_at)
+		return;
+	f->look = true;
+	w->written = true;
+	if (import_some(f->store, f->conf->queue, &more, &why) == 0) {
+		w->import = more;
+		return;
+	}
+	complain(w, &why, "what is in incoming/ waits");
+	w->import_at = clock_mono_ms() + IMPORT_AGAIN_MS;
 }
 
 /* Takes more when little is left, and there may be some. 0 or -1. */
@@ -100,9 +113,11 @@ static int take(struct wheel *w, int64_t now, struct err *e)
 
 	if (now >= w->next_due) {
 		f->look = true;
+		w->import = true;
 		w->next_due = now + LOOK_AT_LEAST_MS;
 	}
-	if (f->closing || f->unwritten || !f->look || waiting(f, now) >= FLUSH_LOW_WATER)
+	import(w, now);
+	if (f->closing || f->unwritten || !f->look || flight_waiting(f, now) >= FLUSH_LOW_WATER)
 		return 0;
 	if (batch_take(f, e) < 0 || store_next_due(f->store, &at, e) < 0)
 		return -1;
@@ -203,18 +218,9 @@ static int64_t earliest(const struct wheel *w)
 		at = w->ends_at;
 	if (w->next_due < at && !f->closing && !f->unwritten)
 		at = w->next_due;
+	if (w->import && w->import_at < at && !f->closing && !f->unwritten)
+		at = w->import_at;
 	return at;
-}
-
-/* What goes on without an end is said once a minute. */
-static void complain(struct wheel *w, const struct err *why, const char *what)
-{
-	const int64_t now = clock_mono_ms();
-
-	if (w->complained != 0 && now - w->complained < COMPLAIN_MS)
-		return;
-	w->complained = now;
-	log_line(LOG_ERR, "flush", "%s: %s", why->text, what);
 }
 
 /* Waits, and lets every connection do what it can. */
@@ -234,6 +240,7 @@ static int turn(struct wheel *w, struct err *e)
 	}
 	if (w->pfd[1].revents && wake_drain(w->wake_fd)) {
 		w->f->look = true;
+		w->import = true;
 		if (store_barrier(w->f->store, &why) < 0)
 			complain(w, &why, "looking without the lock");
 	}
@@ -263,38 +270,11 @@ static void collect(struct flusher *f, int64_t now)
 	}
 }
 
-static void cut_all(struct flusher *f, int64_t now)
-{
-	for (unsigned i = 0; i < f->routes; i++)
-		for (unsigned k = 0; k < f->route[i].ways; k++)
-			if (f->route[i].way[k].link)
-				client_cut(link_client(f->route[i].way[k].link), STEP_CONTENT,
-					"the flusher had to end", now);
-}
-
-/* Octets over the connections that are open; what the kernel still keeps for a peer has not moved.
- */
-static uint64_t octets_moved(const struct flusher *f)
-{
-	uint64_t in, out, sum = 0;
-	int kept;
-
-	for (unsigned i = 0; i < f->routes; i++)
-		for (unsigned k = 0; k < f->route[i].ways; k++)
-			if (f->route[i].way[k].link) {
-				link_traffic(f->route[i].way[k].link, &in, &out);
-				sum += in + out;
-				if (ioctl(link_fd(f->route[i].way[k].link), SIOCOUTQ, &kept) == 0)
-					sum -= (uint64_t)kept;
-			}
-	return sum;
-}
-
 /* What is in flight at the end has FLUSH_LAST_MS. If a big message is still on its way then it goes
  * on, up to its own deadline: cut, it would begin anew in the next flusher, and end as it did. */
 static void end_flight(struct wheel *w, int64_t now)
 {
-	const uint64_t moved = octets_moved(w->f);
+	const uint64_t moved = flight_octets(w->f);
 
 	if (!w->stopped && moved != w->moved) {
 		w->moved = moved;
@@ -302,13 +282,13 @@ static void end_flight(struct wheel *w, int64_t now)
 		return;
 	}
 	w->cut = true;
-	cut_all(w->f, now);
+	flight_cut(w->f, now);
 }
 
 static bool nothing_left(const struct flusher *f, int64_t now)
 {
-	return !f->look && flying(f) == 0 && settle_deadline(f) == INT64_MAX &&
-	       (f->closing || waiting(f, now) == 0);
+	return !f->look && flight_count(f) == 0 && settle_deadline(f) == INT64_MAX &&
+	       (f->closing || flight_waiting(f, now) == 0);
 }
 
 /* When it is idle: the WAL goes into the database, so that the next lone caller finds it small. */
@@ -334,7 +314,7 @@ static void close_down(struct wheel *w, int64_t now)
 		return;
 	w->f->closing = true;
 	w->ends_at = now + FLUSH_LAST_MS;
-	w->moved = octets_moved(w->f);
+	w->moved = flight_octets(w->f);
 }
 
 /* A queue that can't be read ends the run, after what is in flight. */
@@ -355,7 +335,7 @@ static int write_back(struct wheel *w, int64_t now, struct err *e)
 		return 0;
 	w->written |= settle_deadline(f) != INT64_MAX;
 	/* Alone in the air, a verdict need not wait for company. */
-	if (settle_write(f, f->unwritten || flying(f) == 0, e) == 0) {
+	if (settle_write(f, f->unwritten || flight_count(f) == 0, e) == 0) {
 		f->unwritten = false;
 		return 0;
 	}
@@ -390,7 +370,7 @@ static int run(struct wheel *w, struct err *e)
 		if ((f->closing || !f->linger) && nothing_left(f, now))
 			break;
 		/* When there is more to take at once, there is no wait. */
-		if (f->look && waiting(f, now) < FLUSH_LOW_WATER)
+		if (f->look && flight_waiting(f, now) < FLUSH_LOW_WATER)
 			w->next_due = now;
 		if (turn(w, e) < 0)
 			return -1;

@@ -1,6 +1,6 @@
 /*
- * What wakes a lingering flusher: a sender that closes queue.lock after its COMMIT, and writes to
- * the WAL for changes by hand (rule 8 of cenmail-internals(7)).
+ * What wakes a lingering flusher: a sender that closes queue.lock after its COMMIT, a file that
+ * appears in incoming/, and writes to the WAL for changes by hand (rule 8 of cenmail-internals(7)).
  */
 #ifndef CENMAIL_WAKE_H
 #define CENMAIL_WAKE_H

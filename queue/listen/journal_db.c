@@ -91,7 +91,7 @@ int journal_db_open(struct journal_db *j, const char *path, bool create, struct 
 	bool fresh = create && (stat(path, &st) < 0 || st.st_size == 0);
 
 	*j = (struct journal_db) { .wal_pages = 0 };
-	if (db_open(&j->db, path, fresh, e) < 0)
+	if (db_open(&j->db, path, fresh, DB_BUSY_MS, e) < 0)
 		return -1;
 	if (check(&j->db, path, create, e) < 0 || db_prepare(&j->db, sql, STATEMENTS, e) < 0) {
 		db_close(&j->db);

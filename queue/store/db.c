@@ -113,9 +113,9 @@ static int check_wal(struct db *d, bool create, struct err *e)
 	return bad;
 }
 
-int db_open(struct db *d, const char *path, bool create, struct err *e)
+int db_open(struct db *d, const char *path, bool create, int64_t busy_ms, struct err *e)
 {
-	*d = (struct db) { .busy_ms = 5000 };
+	*d = (struct db) { .busy_ms = busy_ms };
 	if (open_handle(d, path, create, e) < 0)
 		goto fail;
 	set_limits(d);

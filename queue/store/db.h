@@ -19,12 +19,14 @@ struct db {
 	int64_t busy_until; /* when the wait under way ends, monotonic ms */
 };
 
+#define DB_BUSY_MS 5000 /* for whom no caller waits */
+
 /* Opens without creating (create: for journal.db and --init only; a new file is 0600), then: busy
- * handler with short sleeps (5 s), WAL mode checked, synchronous FULL, wal_autocheckpoint 0,
- * NO_CKPT_ON_CLOSE, PERSIST_WAL, trusted_schema off, DEFENSIVE, triggers off, mmap off, temp_store
- * memory. 0 or -1: EX_CONFIG when the file is missing, not a database or not in WAL mode. d needs
- * no initialisation, and is closed on failure. */
-int db_open(struct db *d, const char *path, bool create, struct err *e);
+ * handler with short sleeps (busy_ms for each wait), WAL mode checked, synchronous FULL,
+ * wal_autocheckpoint 0, NO_CKPT_ON_CLOSE, PERSIST_WAL, trusted_schema off, DEFENSIVE, triggers off,
+ * mmap off, temp_store memory. 0 or -1: EX_CONFIG when the file is missing, not a database or not
+ * in WAL mode. d needs no initialisation, and is closed on failure. */
+int db_open(struct db *d, const char *path, bool create, int64_t busy_ms, struct err *e);
 void db_close(struct db *d);
 /* Prepares all of them; where sql[i] is NULL there is no statement i. Once per connection. */
 int db_prepare(struct db *d, const char *const *sql, unsigned n, struct err *e);

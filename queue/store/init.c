@@ -164,7 +164,7 @@ static int check_no_wal(struct init *in, struct err *e)
 static int write_draft(struct init *in, struct err *e)
 {
 	struct db d;
-	if (remove_draft(in, e) < 0 || db_open(&d, beside(in, ".new"), true, e) < 0)
+	if (remove_draft(in, e) < 0 || db_open(&d, beside(in, ".new"), true, DB_BUSY_MS, e) < 0)
 		return -1;
 	char head[128];
 	snprintf(head, sizeof head, "PRAGMA application_id=%d; PRAGMA user_version=%d",
@@ -213,7 +213,7 @@ static int quick_check(struct db *d, const char *path, struct err *e)
 static int check_queue(struct init *in, bool thorough, struct err *e)
 {
 	struct db d;
-	if (db_open(&d, in->path, false, e) < 0)
+	if (db_open(&d, in->path, false, DB_BUSY_MS, e) < 0)
 		return err_prefix(
 			e, "not a queue that can be used; move it away, or put back a good copy: ");
 	int r = store_check(&d, in->path, e);

@@ -20,6 +20,7 @@ struct store {
 	struct db db;
 	enum store_role role;
 	int64_t lock_wait;
+	int64_t until; /* the end of the first wait, begun at the opening; 0: it is over */
 	char *lock_path, *wal_path;
 	int lock;      /* queue.lock; a submitter opens it for each transaction, else it is kept */
 	int wal_pages; /* after the last commit, as SQLite told it */
@@ -33,6 +34,10 @@ int store_begin(struct store *s, struct err *e);
 /* r 0: COMMIT, then a checkpoint when the WAL is past its bound; else ROLLBACK. Lets go of the
  * lock in any case. Answers r, or -1 when COMMIT failed: whether it was stored is not known. */
 int store_end(struct store *s, int r, struct err *e);
+
+/* Under the lock: whether the file that is open still is the one that stands at its path. 0 or -1,
+ * EX_CONFIG. */
+int store_in_place(struct store *s, struct err *e);
 
 /* Whether a value read back is what the schema allows: an integer between lo and hi; text of at
  * most max octets without NUL. */

@@ -6,6 +6,7 @@
 #include "store/lock.h"
 
 #include "base/clock.h"
+#include "store/holder.h"
 #include "store/store.h"
 
 #include <errno.h>
@@ -15,7 +16,6 @@
 #include <sys/file.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <sys/time.h>
 #include <unistd.h>
 
@@ -31,6 +31,11 @@ void lock_path(const char *queue, const char *name, struct buf *out)
 void store_lock_path(const char *queue, struct buf *out)
 {
 	lock_path(queue, "queue.lock", out);
+}
+
+void store_incoming_path(const char *queue, struct buf *out)
+{
+	lock_path(queue, "incoming", out);
 }
 
 void store_wal_path(const char *queue, struct buf *out)
@@ -53,47 +58,13 @@ int lock_open(const char *path, struct err *e)
 	return err_sys(e, EX_TEMPFAIL, "%s", path);
 }
 
-/* The process that holds a lock on the file, from the kernel's list; 0: not found. */
-static long find_holder(int fd)
-{
-	struct stat st;
-	FILE *f = fopen("/proc/locks", "re");
-	if (!f || fstat(fd, &st) < 0) {
-		if (f)
-			fclose(f);
-		return 0;
-	}
-	char line[256];
-	long found = 0;
-	while (!found && fgets(line, sizeof line, f)) {
-		unsigned major_no, minor_no;
-		unsigned long inode;
-		long pid;
-		if (sscanf(line, "%*u: FLOCK %*s %*s %ld %x:%x:%lu", &pid, &major_no, &minor_no,
-			    &inode) != 4)
-			continue; /* a waiter ("1: -> FLOCK") too */
-		if (inode == st.st_ino && makedev(major_no, minor_no) == st.st_dev)
-			found = pid;
-	}
-	fclose(f);
-	return found;
-}
-
 static int timed_out(int fd, const char *path, struct err *e)
 {
-	long pid = find_holder(fd);
-	if (pid <= 0)
-		return err_set(e, EX_TEMPFAIL, "%s: another process does not let go of it", path);
-	char name[64], comm[32] = "?";
-	snprintf(name, sizeof name, "/proc/%ld/comm", pid);
-	FILE *f = fopen(name, "re");
-	if (f) {
-		if (fgets(comm, sizeof comm, f))
-			comm[strcspn(comm, "\n")] = 0;
-		fclose(f);
-	}
-	return err_set(
-		e, EX_TEMPFAIL, "%s: process %ld (%s) does not let go of it", path, pid, comm);
+	char who[HOLDER_NAME_MAX] = "another process";
+	struct stat st;
+	if (fstat(fd, &st) == 0)
+		holder_name(&st, HOLDER_FLOCK, 0, who);
+	return err_set(e, EX_TEMPFAIL, "%s: %s does not let go of it", path, who);
 }
 
 static void on_alarm(int sig)

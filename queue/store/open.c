@@ -6,6 +6,7 @@
 #include "store/internal.h"
 
 #include "base/clock.h"
+#include "store/holder.h"
 
 #include <assert.h>
 #include <sys/stat.h>
@@ -45,7 +46,7 @@ static int open_database(struct store *s, const char *path, struct err *e)
 {
 	const char *sql[SQL_COUNT];
 	struct err why;
-	if (db_open(&s->db, path, false, &why) < 0)
+	if (db_open(&s->db, path, false, s->lock_wait, &why) < 0)
 		return why.code == EX_CONFIG
 			       ? err_set(e, EX_CONFIG, "%s: is not a cenmail queue; " INIT_HINT,
 					 why.text)
@@ -81,6 +82,7 @@ int store_open(struct store **ret, const char *path, enum store_role role, int64
 	}
 	s->role = role;
 	s->lock_wait = lock_wait_ms;
+	s->until = role == STORE_SUBMIT ? clock_mono_ms() + lock_wait_ms : 0;
 	s->lock = -1;
 	s->lock_path = buf_take(&lock);
 	store_wal_path(path, &lock);
@@ -113,14 +115,35 @@ void store_close(struct store *s)
 	free(s);
 }
 
+/* SQLite's lock for writers: one octet of the -shm file. */
+#define WRITER_OCTET 120
+
+/* Whoever has a transaction open is what the others wait for, in the end. */
+static void name_writer(struct store *s, struct err *e)
+{
+	char who[HOLDER_NAME_MAX];
+	struct buf shm;
+	struct stat st;
+	if (!e)
+		return;
+	buf_init(&shm, STORE_PATH_MAX);
+	buf_printf(&shm, "%s-shm", sqlite3_db_filename(s->db.handle, "main"));
+	if (stat(buf_str(&shm), &st) == 0 && holder_name(&st, HOLDER_POSIX, WRITER_OCTET, who))
+		err_set(e, e->code, "%s; %s has a transaction open", e->text, who);
+	buf_done(&shm);
+}
+
 /* Takes queue.lock; what then is left of lock_wait is for SQLite's own lock. */
 static int take_lock(struct store *s, struct err *e)
 {
-	int64_t deadline = clock_mono_ms() + s->lock_wait;
+	int64_t deadline = s->until ? s->until : clock_mono_ms() + s->lock_wait;
+	s->until = 0;
 	if (s->lock < 0 && (s->lock = lock_open(s->lock_path, e)) < 0)
 		return -1;
-	if (lock_take(s->lock, s->lock_path, deadline, e) < 0)
+	if (lock_take(s->lock, s->lock_path, deadline, e) < 0) {
+		name_writer(s, e);
 		return -1;
+	}
 	int64_t left = deadline - clock_mono_ms();
 	s->db.busy_ms = left > 0 ? left : 1;
 	return 0;
@@ -145,10 +168,23 @@ static void roll_back(struct store *s)
 		db_step(&s->db, db_stmt(&s->db, SQL_ROLLBACK), NULL);
 }
 
+int store_in_place(struct store *s, struct err *e)
+{
+	int moved = 0;
+	if (sqlite3_file_control(s->db.handle, "main", SQLITE_FCNTL_HAS_MOVED, &moved) ==
+			SQLITE_OK &&
+		!moved)
+		return 0;
+	return err_set(e, EX_CONFIG, "%s: is no longer where it was opened",
+		sqlite3_db_filename(s->db.handle, "main"));
+}
+
 static int begin_checked(struct store *s, struct err *e)
 {
-	if (db_step(&s->db, db_stmt(&s->db, SQL_BEGIN), e) < 0)
+	if (db_step(&s->db, db_stmt(&s->db, SQL_BEGIN), e) < 0) {
+		name_writer(s, e);
 		return -1;
+	}
 	sqlite3_stmt *q = db_stmt(&s->db, SQL_VERSION);
 	if (db_step(&s->db, q, e) < 0)
 		return -1;

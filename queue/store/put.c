@@ -102,6 +102,9 @@ static int put_recipients(
 static int put_all(
 	struct store *s, const struct store_submission *m, int64_t *ret_id, struct err *e)
 {
+	/* What goes into a file that was moved away would be acknowledged, and not seen again. */
+	if (store_in_place(s, e) < 0)
+		return -1;
 	int r = put_message(s, m, ret_id, e);
 	if (r <= 0)
 		return r;

@@ -25,7 +25,8 @@ enum store_role {
 	STORE_HAND
 }; /* which statements are prepared */
 
-/* Opens, never creates. lock_wait_ms: how long any later call may wait for queue.lock. */
+/* Opens, never creates. lock_wait_ms: how long any later call may wait for queue.lock and the
+ * database; of a submitter the opening and the first call together, as somebody waits for him. */
 int store_open(struct store **ret, const char *path, enum store_role role, int64_t lock_wait_ms,
 	struct err *e);
 void store_close(struct store *s);
@@ -137,9 +138,10 @@ int store_barrier(struct store *s, struct err *e);
  * with its holder. */
 int store_lock_file(const char *queue, const char *name, int64_t deadline_ms, int stop_fd,
 	int *ret_fd, struct err *e);
-/* Paths beside the database, for inotify: queue.lock and the WAL. out is emptied first. */
+/* Paths beside the database, for inotify: queue.lock, the WAL, incoming/. out is emptied first. */
 void store_lock_path(const char *queue, struct buf *out);
 void store_wal_path(const char *queue, struct buf *out);
+void store_incoming_path(const char *queue, struct buf *out);
 
 /* --- mailq, and what is done by hand --- */
 

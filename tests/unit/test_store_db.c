@@ -57,7 +57,7 @@ static void settings_hold(void **state)
 	char path[128];
 	for (int create = 0; create <= 1; create++) {
 		snprintf(path, sizeof path, "%s/%s.db", f->dir, create ? "other" : "queue");
-		if (db_open(&d, path, create, &e) < 0)
+		if (db_open(&d, path, create, DB_BUSY_MS, &e) < 0)
 			fail_msg("%s", e.text);
 		check_settings(&d);
 		db_close(&d);
@@ -87,7 +87,7 @@ static void a_hostile_schema_is_not_trusted(void **state)
 	struct err e = { 0 };
 	struct db d;
 	by_hand(f, "create view evil as select load_extension('x')");
-	assert_int_equal(db_open(&d, f->path, false, &e), 0);
+	assert_int_equal(db_open(&d, f->path, false, DB_BUSY_MS, &e), 0);
 	assert_int_equal(db_exec(&d, "select * from evil", &e), -1);
 #ifdef SQLITE_DBCONFIG_TRUSTED_SCHEMA
 	assert_non_null(strstr(e.text, "unsafe use"));

@@ -77,8 +77,8 @@ static void a_holder_is_named(void **state)
 	char pid[32];
 	fixture_close(f);
 	struct holder h = hold(f, "queue.lock", -1);
-	struct store *s = open_as(f, STORE_SUBMIT, 150);
 	int64_t began = clock_mono_ms();
+	struct store *s = open_as(f, STORE_SUBMIT, 150);
 	assert_int_equal(put(s, &e), -1);
 	int64_t took = clock_mono_ms() - began;
 	assert_true(took >= 150 && took < 5000);
@@ -91,6 +91,26 @@ static void a_holder_is_named(void **state)
 	store_close(s);
 	fixture_open(f);
 	ask_is(f, "select count(*) from message", "1");
+}
+
+/* The same for a shell's open transaction; opening and putting share the time. */
+static void a_writer_beside_is_named(void **state)
+{
+	struct fixture *f = *state;
+	struct err e = { 0 };
+	char pid[32];
+	by_hand(f, "begin immediate");
+	int64_t began = clock_mono_ms();
+	struct store *s = open_as(f, STORE_SUBMIT, 150);
+	assert_int_equal(put(s, &e), -1);
+	assert_in_range(clock_mono_ms() - began, 150, 3000);
+	assert_int_equal(e.code, EX_TEMPFAIL);
+	snprintf(pid, sizeof pid, "process %d (", (int)getpid());
+	if (!strstr(e.text, pid))
+		fail_msg("\"%s\" does not name %s", e.text, pid);
+	by_hand(f, "rollback");
+	assert_int_equal(put(s, &e), 0);
+	store_close(s);
 }
 
 static int alarms;
@@ -134,9 +154,9 @@ static void a_shell_beside(void **state)
 	struct buf wal;
 	buf_init(&wal, 4096);
 	store_wal_path(f->path, &wal);
+	int64_t began = clock_mono_ms();
 	struct store *s = open_as(f, STORE_SUBMIT, 200);
 	by_hand(f, "begin immediate");
-	int64_t began = clock_mono_ms();
 	assert_int_equal(put(s, &e), -1);
 	int64_t took = clock_mono_ms() - began;
 	assert_true(took >= 200 && took < 5000);
@@ -259,6 +279,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		unit(a_holder_is_named),
+		unit(a_writer_beside_is_named),
 		unit(a_waiter_is_woken),
 		unit(a_shell_beside),
 		unit(a_sender_wakes_the_flusher),

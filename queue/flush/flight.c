@@ -1,0 +1,53 @@
+/*
+ * What is in flight and what waits, over all routes and their connections.
+ */
+#include "flush/flusher.h"
+
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+
+unsigned flight_count(const struct flusher *f)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < f->routes; i++)
+		for (unsigned k = 0; k < f->route[i].ways; k++)
+			if (f->route[i].way[k].link)
+				n += client_flying(link_client(f->route[i].way[k].link));
+	return n;
+}
+
+unsigned flight_waiting(const struct flusher *f, int64_t now)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < f->routes; i++)
+		if (route_open(&f->route[i], now))
+			n += f->route[i].waiting;
+	return n;
+}
+
+void flight_cut(struct flusher *f, int64_t now)
+{
+	for (unsigned i = 0; i < f->routes; i++)
+		for (unsigned k = 0; k < f->route[i].ways; k++)
+			if (f->route[i].way[k].link)
+				client_cut(link_client(f->route[i].way[k].link), STEP_CONTENT,
+					"the flusher had to end", now);
+}
+
+uint64_t flight_octets(const struct flusher *f)
+{
+	uint64_t in, out, sum = 0;
+	int kept;
+
+	for (unsigned i = 0; i < f->routes; i++)
+		for (unsigned k = 0; k < f->route[i].ways; k++)
+			if (f->route[i].way[k].link) {
+				link_traffic(f->route[i].way[k].link, &in, &out);
+				sum += in + out;
+				if (ioctl(link_fd(f->route[i].way[k].link), SIOCOUTQ, &kept) == 0)
+					sum -= (uint64_t)kept;
+			}
+	return sum;
+}

@@ -1,0 +1,14 @@
+/*
+ * What senders left in incoming/ (rule 9) goes into the queue before anything is sent.
+ */
+#ifndef CENMAIL_FLUSH_IMPORT_H
+#define CENMAIL_FLUSH_IMPORT_H
+
+#include "base/err.h"
+#include "store/store.h"
+
+/* Takes some of it, and says so in the log. *ret_more: there is more to take at once. 0, or -1 and
+ * the rest waits: EX_TEMPFAIL, as the queue can't be written now. */
+int import_some(struct store *s, const char *queue, bool *ret_more, struct err *e);
+
+#endif
