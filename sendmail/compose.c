@@ -83,15 +83,14 @@ static void add_received(const struct compose *c, const char *date, struct buf *
 		(unsigned)c->uid, c->id, date);
 }
 
-static void make_message_id(struct compose *c)
+static void make_message_id(const struct compose *c, char *ret, size_t size)
 {
 	unsigned char octets[12];
 	char hex[2 * sizeof(octets) + 1];
 
 	random_bytes(octets, sizeof(octets));
 	hex_encode(octets, sizeof(octets), hex);
-	snprintf(c->message_id, sizeof(c->message_id), "<%lld.%s@%s>", (long long)c->now, hex,
-		c->hostname);
+	snprintf(ret, size, "<%lld.%s@%s>", (long long)c->now, hex, c->hostname);
 }
 
 /* For the log and the queue. A fold may stand before the id. */
@@ -112,7 +111,13 @@ static void note_message_id(struct compose *c, struct span value)
 static void add_top(const struct compose *c, const struct header_facts *facts, const char *date,
 	struct buf *out)
 {
+	char id[sizeof(c->message_id)];
+
 	add_received(c, date, out);
+	if (facts->resent && !facts->seen[HEADER_RESENT_MESSAGE_ID]) {
+		make_message_id(c, id, sizeof(id));
+		buf_printf(out, "Resent-Message-ID: %s\r\n", id);
+	}
 	if (facts->resent && !facts->seen[HEADER_RESENT_DATE])
 		buf_printf(out, "Resent-Date: %s\r\n", date);
 	if (facts->resent && !facts->seen[HEADER_RESENT_FROM]) {
@@ -126,7 +131,7 @@ static void add_missing(
 	struct compose *c, const struct header_facts *facts, const char *date, struct buf *out)
 {
 	if (!facts->seen[HEADER_MESSAGE_ID]) {
-		make_message_id(c);
+		make_message_id(c, c->message_id, sizeof(c->message_id));
 		buf_printf(out, "Message-ID: %s\r\n", c->message_id);
 	}
 	if (!facts->seen[HEADER_DATE])

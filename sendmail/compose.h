@@ -10,8 +10,9 @@
 #include "sendmail/header.h"
 #include "sendmail/sender.h"
 
-/* Received lines: a message with more is in a loop. Fewer than the 50 of Postfix and of our listener:
- * what is taken here, with the lines that are added on the way, must not be refused there. */
+/* Received lines: a message with more is in a loop. Fewer than the 50 of Postfix and of our
+ * listener: what is taken here, with the lines that are added on the way, must not be refused
+ * there. */
 #define COMPOSE_HOPS_MAX 40
 
 struct compose {

@@ -20,6 +20,7 @@ static const struct known {
 	{ "Message-ID", 0, HEADER_MESSAGE_ID },
 	{ "Received", 0, HEADER_RECEIVED },
 	{ "Return-Path", HEADER_REMOVED, HEADER_OTHER },
+	{ "Content-Length", HEADER_REMOVED, HEADER_OTHER }, /* a mailbox's, and wrong by now */
 	{ "Resent-From", HEADER_RESENT | HEADER_ADDRESSES, HEADER_RESENT_FROM },
 	{ "Resent-Sender", HEADER_RESENT | HEADER_ADDRESSES, HEADER_OTHER },
 	{ "Resent-Reply-To", HEADER_RESENT | HEADER_ADDRESSES, HEADER_OTHER },
@@ -27,7 +28,7 @@ static const struct known {
 	{ "Resent-Cc", HEADER_RESENT | HEADER_ADDRESSES | HEADER_RECIPIENTS, HEADER_OTHER },
 	{ "Resent-Bcc", HEADER_RESENT | HEADER_REMOVED | HEADER_RECIPIENTS, HEADER_RESENT_BCC },
 	{ "Resent-Date", HEADER_RESENT, HEADER_RESENT_DATE },
-	{ "Resent-Message-ID", HEADER_RESENT, HEADER_OTHER },
+	{ "Resent-Message-ID", HEADER_RESENT, HEADER_RESENT_MESSAGE_ID },
 };
 
 bool header_is_field(struct span line)

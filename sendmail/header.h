@@ -21,7 +21,9 @@ enum header_id {
 	HEADER_RECEIVED,
 	HEADER_RESENT_FROM,
 	HEADER_RESENT_DATE,
+	HEADER_RESENT_MESSAGE_ID,
 	HEADER_RESENT_BCC,
+	HEADER_IDS /* how many */
 };
 
 struct header_field {
@@ -38,10 +40,10 @@ bool header_next(struct span *rest, struct header_field *ret);
 
 /* What a pass over all fields tells. */
 struct header_facts {
-	unsigned hops;          /* Received fields */
-	bool resent;            /* Resent- fields beside Resent-Bcc: only they name recipients */
-	unsigned char seen[8];  /* by enum header_id */
-	struct span message_id; /* the value of Message-ID, trimmed; "" without */
+	unsigned hops; /* Received fields */
+	bool resent;   /* Resent- fields beside Resent-Bcc: only they name recipients */
+	unsigned char seen[HEADER_IDS]; /* by enum header_id */
+	struct span message_id;         /* the value of Message-ID, trimmed; "" without */
 };
 void header_survey(struct span header, struct header_facts *ret);
 

@@ -33,9 +33,10 @@ struct place {
 	struct recipients *r;
 	const struct alias *alias; /* NULL: in the arguments or the header */
 	unsigned depth;
+	unsigned used; /* mailboxes that led somewhere */
 };
 
-static int add_name(const struct place *at, struct span name, struct err *e);
+static int add_name(struct place *at, struct span name, struct err *e);
 
 struct recipients *recipients_new(const struct recipients_rules *rules)
 {
@@ -212,54 +213,52 @@ static int add_local(struct recipients *r, struct span name, struct err *e)
 /* An item of an alias, or any mailbox of a list. */
 static int add_mailbox(void *arg, const struct mailbox *m, struct err *e)
 {
-	const struct place *at = arg;
+	struct place *at = arg;
 
 	if (m->addr.n == 0)
 		return err_set(e, EX_DATAERR, "<>: no recipient");
 	if (at->depth == 0)
 		at->r->name = m->bare ? m->addr : span_make("", 0);
-	return m->bare ? add_name(at, m->addr, e) : add_address(at->r, m->addr, e);
+	if ((m->bare ? add_name(at, m->addr, e) : add_address(at->r, m->addr, e)) != 0)
+		return -1;
+	at->used++;
+	return 0;
 }
 
-/* The items of an alias that is open. *ret_used: how many lead somewhere. */
-static int add_items(const struct place *at, unsigned *ret_used, struct err *e)
+/* The items of an alias that is open. */
+static int add_items(struct place *at, struct err *e)
 {
 	struct recipients *r = at->r;
 	struct span rest = at->alias->value, item;
 	enum alias_kind kind;
 	struct err why;
-	unsigned used = 0;
 
 	while (alias_next(&rest, &item, &kind)) {
 		if (kind != ALIAS_ADDRESS) {
 			note(r, at->alias, "%s is not used here", alias_kind_name(kind));
 			continue;
 		}
-		if (address_list_parse(item, add_mailbox, (void *)at, &why) == 0) {
-			used++;
+		if (address_list_parse(item, add_mailbox, at, &why) == 0)
 			continue;
-		}
 		if (r->full || (why.code != EX_DATAERR && why.code != EX_NOUSER))
 			return err_set(e, why.code, "%s", why.text);
 		note(r, at->alias, "%s", why.text);
 	}
-	*ret_used = used;
 	return 0;
 }
 
 static int add_alias(const struct place *from, struct alias *a, struct err *e)
 {
-	struct place at = { from->r, a, from->depth + 1 };
-	unsigned used = 0;
+	struct place at = { from->r, a, from->depth + 1, 0 };
 
 	if (at.depth > ALIASES_DEPTH_MAX)
 		return err_set(e, EX_NOUSER, "%s:%u: alias %.*s: nested more than %d deep",
 			at.r->rules.aliases, a->line, (int)a->name.n, a->name.p, ALIASES_DEPTH_MAX);
 	if (a->state == ALIAS_UNUSED) {
 		a->state = ALIAS_OPEN;
-		if (add_items(&at, &used, e) != 0)
+		if (add_items(&at, e) != 0)
 			return -1;
-		a->state = used > 0 ? ALIAS_USED : ALIAS_DEAD;
+		a->state = at.used > 0 ? ALIAS_USED : ALIAS_DEAD;
 	}
 	if (a->state == ALIAS_USED)
 		return 0;
@@ -322,7 +321,7 @@ static int count_name(struct recipients *r, struct err *e)
 
 /* `\name` is taken literally. So is a name within its own expansion: "root: root, a@example.com"
  * says that root has his copy too. Any other loop is broken in the same way, and noted. */
-static int add_name(const struct place *at, struct span name, struct err *e)
+static int add_name(struct place *at, struct span name, struct err *e)
 {
 	struct recipients *r = at->r;
 	struct alias *a = NULL;
@@ -359,7 +358,7 @@ static void take_back(struct recipients *r, unsigned n)
 
 int recipients_add(struct recipients *r, struct span list, struct err *e)
 {
-	struct place top = { r, NULL, 0 };
+	struct place top = { r, NULL, 0, 0 };
 	unsigned before = r->n;
 
 	r->full = false;

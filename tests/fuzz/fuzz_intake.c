@@ -111,7 +111,8 @@ static void check_header(struct span s)
 	header_survey(header, &facts);
 	expect(facts.seen[HEADER_FROM] && facts.seen[HEADER_DATE] && facts.seen[HEADER_MESSAGE_ID],
 		"a field is missing", header);
-	expect(!facts.resent || (facts.seen[HEADER_RESENT_FROM] && facts.seen[HEADER_RESENT_DATE]),
+	expect(!facts.resent || (facts.seen[HEADER_RESENT_FROM] && facts.seen[HEADER_RESENT_DATE] &&
+					facts.seen[HEADER_RESENT_MESSAGE_ID]),
 		"a Resent- field is missing", header);
 }
 

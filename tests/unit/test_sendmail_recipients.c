@@ -211,6 +211,7 @@ static void test_postmaster_catches(void **state)
 		{ "root: daemon, daemon\ndaemon: /dev/null\n", "root, daemon", "pm@z", "", 0 },
 		{ "root: a@b\n", "root", "a@b", "", 0 },
 		{ "ops: |/bin/cat\n", "ops", "", "", EX_NOUSER },
+		{ "ops: (a comment, (alone)\n", "ops", "", "", EX_NOUSER },
 	};
 	struct recipients_rules rules = { "", "pm@z", path, 100 };
 	char notes[1024];
