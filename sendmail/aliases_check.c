@@ -4,6 +4,7 @@
  */
 #include "sendmail/aliases_check.h"
 
+#include "base/address.h"
 #include "base/address_list.h"
 
 #include <stdlib.h>
@@ -59,6 +60,21 @@ struct item {
 	bool second;
 };
 
+/* What is no alias: a whole address, or a name by the rules for names. */
+static int try_mailbox(struct check *c, const struct mailbox *m, struct err *e)
+{
+	struct span name = m->addr;
+	struct address a;
+
+	if (!m->bare)
+		return address_parse(m->addr, &a, e);
+	if (name.p[0] == '\\')
+		name = span_from(name, 1);
+	if (!address_is_local_part(name))
+		return err_set(e, EX_DATAERR, "an item is no address and no name");
+	return recipients_add(c->trial, m->addr, e);
+}
+
 static int on_mailbox(void *arg, const struct mailbox *m, struct err *e)
 {
 	struct item *item = arg;
@@ -84,7 +100,7 @@ static int on_mailbox(void *arg, const struct mailbox *m, struct err *e)
 	if (to && to != v->a)
 		problem(c, v->a, "leads back to itself, by alias %.*s", (int)to->name.n,
 			to->name.p);
-	if (recipients_add(c->trial, m->addr, e) != 0)
+	if (try_mailbox(c, m, e) != 0)
 		return -1;
 	v->used = true;
 	return 0;

@@ -4,6 +4,7 @@ seed that is printed. `make fuzz` runs as long as it is told."""
 import os
 import pathlib
 import random
+import subprocess
 import sys
 
 import pytest
@@ -27,6 +28,15 @@ def test_corpus_and_a_short_run(name, tmp_path):
     print(f"{name}: seed {seed}, {inputs} inputs of the corpus, {run.executions} executions")
     assert run.good, f"{run.log[-4000:]}\ninput: {fuzz.escape(run.finding or b'')}"
     assert inputs >= 20 and run.executions >= inputs
+
+
+def test_time_is_linear():
+    """1 MiB and 2 MiB of each pattern, counted in steps; with a quadratic one as control (see
+    steps.c)."""
+    done = subprocess.run([fuzz.BUILD / "steps"], capture_output=True, text=True, timeout=300)
+    print(done.stdout)
+    assert done.returncode == 0 and "OUT OF PROPORTION" not in done.stdout, done.stdout
+    assert "quadratic" in done.stdout
 
 
 @pytest.mark.parametrize("data", [b"", bytes(range(256)), b"a\\n\\x00\n", "东京\u2028".encode()])

@@ -79,6 +79,8 @@ static void test_what_is_said(void **state)
 		{ "d", "", "a: <x\n", ":1: alias a: a < without its >" },
 		{ "d", "", "a: <>\n", ":1: alias a: <>: no recipient" },
 		{ "d", "", "a: x@y;z@y\n", ":1: alias a: two addresses without a comma" },
+		{ "d", "", "a: <;>\n", ":1: alias a: an item is no address and no name" },
+		{ "d", "", "a: <x@y;z@y>\n", ":1: alias a: address <x@y;z@y>" },
 		{ "d", "", "a: |cat\n", ":1: alias a: leads to a program" },
 		{ "d", "", "a: \"|cat x\"\n", ":1: alias a: leads to a program" },
 		{ "d", "", "a: /dev/null\n", ":1: alias a: leads to a file" },
