@@ -21,7 +21,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 BUILD = pathlib.Path(os.environ.get("CENMAIL_BUILD", HERE.parents[1] / "build")).resolve() / "fuzz"
 TARGETS = sorted(p.stem.removeprefix("fuzz_") for p in HERE.glob("fuzz_*.c"))
 MAX_LEN = {"options": 512, "address": 320, "list": 1024, "aliases": 1024}  # else 4096
-KEPT_LEN = 2048  # a longer input is not committed
+KEPT = 150  # inputs of the fuzzer's that are committed, the shortest
 
 
 def escape(data):
@@ -65,13 +65,15 @@ class Run:
 
 
 def minimise(name, kept):
-    """The fewest inputs that reach what all of kept reaches, into the committed corpus."""
+    """Of the fewest inputs that reach what all of kept reaches, the shortest, into the committed
+    corpus, beside what is there."""
     with tempfile.TemporaryDirectory() as directory:
         run = Run(name, directory, kept, merge=1)
         assert run.good, run.log
         found = {p.read_bytes() for p in pathlib.Path(directory).iterdir()}
-    by_hand = {r for r in records(name)} if corpus_file(name).exists() else set()
-    lines = sorted(escape(d) for d in found | by_hand if len(d) <= KEPT_LEN)
+    by_hand = set(records(name)) if corpus_file(name).exists() else set()
+    found = sorted(found - by_hand, key=len)[:max(0, KEPT - len(by_hand))]
+    lines = sorted(escape(d) for d in by_hand.union(found))
     corpus_file(name).write_text("".join(line + "\n" for line in lines), "ascii")
     return len(lines)
 
