@@ -52,6 +52,12 @@ def way(queue, ses):
 # --- what is in the way ---
 
 
+@pytest.fixture
+def can_trace(monkeypatch):
+    """ASan's leak check can't be traced."""
+    monkeypatch.setenv("ASAN_OPTIONS", "detect_leaks=0")
+
+
 @contextlib.contextmanager
 def frozen_sender(queue):
     """A sendmail that is stopped while it commits (A17): it has queue.lock and a transaction."""
@@ -115,7 +121,7 @@ def migration(queue):
 
 
 @pytest.mark.parametrize("obstacle", [frozen_sender, open_transaction, migration])
-def test_eight_senders_while_the_queue_is_held(way, obstacle):
+def test_eight_senders_while_the_queue_is_held(way, obstacle, can_trace):
     """A17, C10: all are accepted in time, the holder is named, nothing is lost or doubled after."""
     way.thawed = []
     with obstacle(way) as holder:
@@ -268,7 +274,7 @@ TRACE = ["strace", "-f", "-qq", "-o", "/dev/null"]
 @pytest.mark.parametrize("fault", ["fsync:error=EIO:when=1", "fsync:error=EIO:when=2",
                                    "rename,renameat,renameat2:error=ENOSPC",
                                    "fchmod:error=EROFS"])
-def test_a_disk_that_can_not_be_written_is_75(way, fault):
+def test_a_disk_that_can_not_be_written_is_75(way, fault, can_trace):
     """C7, C8: never a false 0, and nothing half there."""
     with migration(way):
         way.prefix = [*TRACE, "-e", "trace=fsync,rename,renameat,renameat2,fchmod", "-e",
@@ -291,7 +297,7 @@ def traced(queue, output, *more):
         queue.prefix = []
 
 
-def test_synced_before_it_is_named_and_named_before_it_is_said(way, tmp_path):
+def test_synced_before_it_is_named_and_named_before_it_is_said(way, tmp_path, can_trace):
     """In this order: all of it written, its file synced, renamed, the directory synced, exit 0."""
     with migration(way):
         assert traced(way, tmp_path / "trace").returncode == 0
@@ -304,7 +310,7 @@ def test_synced_before_it_is_named_and_named_before_it_is_said(way, tmp_path):
     assert re.search("[^ø]*".join(order), calls), calls[-6000:]
 
 
-def test_killed_at_a_system_call(way, tmp_path):
+def test_killed_at_a_system_call(way, tmp_path, can_trace):
     """A11 on this way: exit 0 seen means that it is there; else it is there whole, or not."""
     with migration(way):
         traced(way, tmp_path / "trace")
