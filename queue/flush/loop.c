@@ -285,16 +285,19 @@ static void end_flight(struct wheel *w, int64_t now)
 	flight_cut(w->f, now);
 }
 
-static bool nothing_left(const struct flusher *f, int64_t now)
+static bool nothing_left(const struct wheel *w, int64_t now)
 {
+	const struct flusher *f = w->f;
+	const bool to_import = w->import && now >= w->import_at; /* if not, it has just failed */
+
 	return !f->look && flight_count(f) == 0 && settle_deadline(f) == INT64_MAX &&
-	       (f->closing || flight_waiting(f, now) == 0);
+	       (f->closing || (flight_waiting(f, now) == 0 && !to_import));
 }
 
 /* When it is idle: the WAL goes into the database, so that the next lone caller finds it small. */
 static void tidy(struct wheel *w, int64_t now)
 {
-	if (w->written && nothing_left(w->f, now)) {
+	if (w->written && nothing_left(w, now)) {
 		int64_t wal = store_checkpoint(w->f->store, true);
 
 		if (wal > STORE_WAL_LOUD && !w->told_wal)
@@ -367,7 +370,7 @@ static int run(struct wheel *w, struct err *e)
 		if (f->closing)
 			f->look = false;
 		tidy(w, now);
-		if ((f->closing || !f->linger) && nothing_left(f, now))
+		if ((f->closing || !f->linger) && nothing_left(w, now))
 			break;
 		/* When there is more to take at once, there is no wait. */
 		if (f->look && flight_waiting(f, now) < FLUSH_LOW_WATER)

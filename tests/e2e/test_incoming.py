@@ -369,6 +369,15 @@ def test_oldest_first_and_what_is_damaged_is_in_nobodys_way(way):
     assert way.incoming.names == [] and way.incoming.damaged == [name]
 
 
+def test_more_than_is_taken_at_once(way):
+    """A flusher that does not linger goes when all of it is in the queue, also when the road is down."""
+    way.relay("lmtp://127.0.0.1:1")
+    for i in range(100):
+        way.incoming.put(*incoming.compose(f"r{i}@example.net", submitted=1_700_000_000_000 + i))
+    assert way.flush().code == 0
+    assert way.incoming.names == [] and way.states() == {"queued": 100}
+
+
 def test_the_log_follows_it_by_its_key(way):
     """pickup has the key, the importer has key and number, and the Received field has the key."""
     with migration(way):
