@@ -26,15 +26,15 @@
 struct server;
 
 struct server_mail {                       /* MAIL FROM, checked */
-	char sender[ADDRESS_PATH_MAX + 1]; /* "" is the null sender */
+	char sender[ADDRESS_PATH_MAX + 1]; /* "" is the null sender; see bare_names */
 	uint64_t size;                     /* SIZE=; 0: not said */
 	bool eightbit;                     /* BODY=8BITMIME */
-	char ret[5], envid[101];           /* RFC 3461 */
+	char ret[5], envid[101];           /* RFC 3461; RET in capitals */
 };
-struct server_rcpt { /* RCPT TO, checked */
-	struct address address;
-	char once[33]; /* XONCE=, "" without */
-	char notify[32], orcpt[501];
+struct server_rcpt {                 /* RCPT TO, checked */
+	struct address address;      /* see bare_names */
+	char once[33];               /* XONCE=, "" without */
+	char notify[32], orcpt[501]; /* NOTIFY in capitals */
 };
 
 /* Answers are full lines without CRLF ("250 2.1.0 Ok"); a "" accepts with the server's own words.
@@ -69,6 +69,11 @@ struct server_options {
 	bool require_auth;
 	bool offer_chunking, offer_limits, offer_dsn;
 	const char *xonce; /* "JOURNAL SECONDS", or NULL: not offered */
+	/* For a program of this host that speaks to us by pipe, and expects what sendmail does: */
+	bool bare_names;    /* MAIL and RCPT take names without a domain; `at` is `len` then */
+	bool helo_optional; /* MAIL may come first */
+	bool mends_content; /* the owner mends bare CR, bare LF and NUL; else content with them is
+			       refused. Neither ends it in any case */
 };
 
 enum server_state {

@@ -12,7 +12,7 @@ const char *server_forbids(const struct server *s, unsigned needs, struct span a
 {
 	if (s->o.require_tls && !s->tls && !(needs & BEFORE_TLS))
 		return "530 5.7.0 Must issue a STARTTLS command first";
-	if ((needs & NEEDS_HELO) && !s->helo[0])
+	if ((needs & NEEDS_HELO) && !s->helo[0] && !s->o.helo_optional)
 		return "503 5.5.1 Say EHLO or LHLO first";
 	if ((needs & NEEDS_AUTH) && s->o.require_auth && !s->authenticated)
 		return "530 5.7.0 Authentication required";

@@ -76,7 +76,7 @@ size_t server_data(struct server *s, struct span in)
 	buf_init(&out, PIECE + 16);
 	bool thrown_away = s->refusal[0];
 	enum unstuff_result r = unstuff_add(&s->unstuff, in, thrown_away ? NULL : &out, &used);
-	if (s->unstuff.bad)
+	if (s->unstuff.bad && !s->o.mends_content)
 		refuse(s, BARE);
 	if (out.failed)
 		refuse(s, "451 4.3.0 Out of memory");
@@ -177,7 +177,7 @@ size_t server_chunk(struct server *s, struct span in)
 {
 	if (in.n > s->chunk_left)
 		in.n = (size_t)s->chunk_left;
-	if (!s->refusal[0] && bare(s, in))
+	if (!s->refusal[0] && !s->o.mends_content && bare(s, in))
 		refuse(s, BARE);
 	s->chunk_left -= in.n;
 	if (!count(s, in.n))

@@ -4,6 +4,7 @@
  */
 #include "wire/server_state.h"
 
+#include "base/dsn.h"
 #include "base/number.h"
 
 #include <assert.h>
@@ -52,22 +53,6 @@ static bool next_parameter(struct span *rest, struct parameter *ret)
 	return true;
 }
 
-static bool is_xtext(struct span s)
-{
-	unsigned char octet;
-
-	for (size_t i = 0; i < s.n; i++) {
-		if (s.p[i] == '+') {
-			if (i + 2 >= s.n || hex_decode(span_make(s.p + i + 1, 2), &octet, 1) < 0)
-				return false;
-			i += 2;
-		} else if (s.p[i] < '!' || s.p[i] > '~' || s.p[i] == '=') {
-			return false;
-		}
-	}
-	return s.n > 0;
-}
-
 /* Into a C string; the value was found to hold no NUL. False when it does not fit. */
 static bool copy(struct span value, char *out, size_t size)
 {
@@ -75,6 +60,17 @@ static bool copy(struct span value, char *out, size_t size)
 		return false;
 	memcpy(out, value.p, value.n);
 	out[value.n] = '\0';
+	return true;
+}
+
+/* Words, in one spelling only. */
+static bool copy_upper(struct span words, char *out, size_t size)
+{
+	if (!copy(words, out, size))
+		return false;
+	for (char *p = out; *p; p++)
+		if (*p >= 'a' && *p <= 'z')
+			*p = (char)(*p - 32);
 	return true;
 }
 
@@ -97,51 +93,35 @@ static bool read_ret(struct span v, void *out)
 {
 	struct server_mail *m = out;
 
-	return (span_eq_nocase(v, span_of("FULL")) || span_eq_nocase(v, span_of("HDRS"))) &&
-	       copy(v, m->ret, sizeof m->ret);
+	return dsn_is_ret(v) && copy_upper(v, m->ret, sizeof m->ret);
 }
 
 static bool read_envid(struct span v, void *out)
 {
 	struct server_mail *m = out;
 
-	return is_xtext(v) && copy(v, m->envid, sizeof m->envid);
+	return dsn_is_envid(v) && copy(v, m->envid, sizeof m->envid);
 }
 
 /* RFC 4954 section 5: who is said to have sent it; of no use here, as the client answers for it. */
 static bool read_auth(struct span v, void *out)
 {
 	(void)out;
-	return span_eq(v, span_of("<>")) || is_xtext(v);
+	return span_eq(v, span_of("<>")) || dsn_is_xtext(v);
 }
 
 static bool read_notify(struct span v, void *out)
 {
 	struct server_rcpt *r = out;
-	struct span rest = v;
-	bool never = span_eq_nocase(v, span_of("NEVER"));
 
-	while (!never) {
-		long comma = span_find(rest, ',');
-		struct span word = span_make(rest.p, comma < 0 ? rest.n : (size_t)comma);
-		if (!span_eq_nocase(word, span_of("SUCCESS")) &&
-			!span_eq_nocase(word, span_of("FAILURE")) &&
-			!span_eq_nocase(word, span_of("DELAY")))
-			return false;
-		if (comma < 0)
-			break;
-		rest = span_from(rest, (size_t)comma + 1);
-	}
-	return copy(v, r->notify, sizeof r->notify);
+	return dsn_is_notify(v) && copy_upper(v, r->notify, sizeof r->notify);
 }
 
 static bool read_orcpt(struct span v, void *out)
 {
 	struct server_rcpt *r = out;
-	long semicolon = span_find(v, ';');
 
-	return semicolon > 0 && is_xtext(span_make(v.p, (size_t)semicolon)) &&
-	       is_xtext(span_from(v, (size_t)semicolon + 1)) && copy(v, r->orcpt, sizeof r->orcpt);
+	return dsn_is_orcpt(v) && copy(v, r->orcpt, sizeof r->orcpt);
 }
 
 static bool read_once(struct span v, void *out)
@@ -151,7 +131,7 @@ static bool read_once(struct span v, void *out)
 
 	if (hex_decode(v, token, sizeof token) < 0)
 		return false;
-	hex_encode(token, sizeof token, r->once); /* one spelling only */
+	hex_encode(token, sizeof token, r->once); /* one spelling here too */
 	return true;
 }
 
@@ -216,11 +196,17 @@ static int read_parameters(const struct server_options *o, struct span rest,
 
 /* RFC 5321 section 4.1.1.3 leaves it to a server to refuse a source route: here nothing is
  * forwarded for those who still believe in them. */
-static int parse_address(struct span path, struct address *ret, const char **ret_reply)
+static int parse_address(const struct server_options *o, struct span path, struct address *ret,
+	const char **ret_reply)
 {
 	if (path.n > 0 && path.p[0] == '@') {
 		*ret_reply = "553 5.1.3 Source routes are not accepted";
 		return -1;
+	}
+	if (o->bare_names && path.n <= ADDRESS_LOCAL_MAX && address_is_local_part(path)) {
+		*ret = (struct address) { .len = path.n, .at = path.n };
+		memcpy(ret->text, path.p, path.n);
+		return 0;
 	}
 	if (address_parse(path, ret, NULL) < 0) {
 		*ret_reply = "501 5.1.3 Not an address";
@@ -241,7 +227,7 @@ int server_parse_mail(const struct server_options *o, struct span args, struct s
 		return -1;
 	}
 	if (path.n > 0) {
-		if (parse_address(path, &a, ret_reply) < 0)
+		if (parse_address(o, path, &a, ret_reply) < 0)
 			return -1;
 		memcpy(ret->sender, a.text, a.len + 1);
 	}
@@ -258,7 +244,7 @@ int server_parse_rcpt(const struct server_options *o, struct span args, struct s
 		*ret_reply = "501 5.5.4 Syntax: RCPT TO:<address>";
 		return -1;
 	}
-	if (parse_address(path, &ret->address, ret_reply) < 0)
+	if (parse_address(o, path, &ret->address, ret_reply) < 0)
 		return -1;
 	return read_parameters(o, rest, of_rcpt, ret, ret_reply);
 }

@@ -165,6 +165,24 @@ static void test_content_ceiling(void **state)
 	buf_done(&in);
 }
 
+/* What a program of this host may, and a client of the network may not. */
+static void test_local_ways(void **state)
+{
+	struct server_options o = usual;
+
+	(void)state;
+	o.bare_names = o.helo_optional = o.mends_content = o.offer_dsn = true;
+	expect(&o, false,
+		span_of("MAIL FROM:<joe>\r\nRCPT TO:<root>\r\nRCPT TO:<\"a b\">\r\nRCPT "
+			"TO:<a..b>\r\n"
+			"RCPT TO:<@a:b@c>\r\nDATA\r\nx\ny\rz\n.\nM\r.\r\n\n.\r\n.\r\n"),
+		"250 250 250 501 553 354 250 ",
+		"mail(joe,0)rcpt(root)rcpt(\"a b\")message(x\ny\rz\n.\nM\r.\r\n\n.\r\n)",
+		SERVER_OPEN);
+	expect(&o, false, span_of(M R "DATA\r\nx\r\n..\n\r\n.\r\n"), "250 250 354 250 ",
+		"mail(a@a,0)rcpt(b@b)message(x\r\n.\n\r\n)", SERVER_OPEN);
+}
+
 /* E6: content without end, by its dot or by its count: it ends, with the connection. */
 static void test_content_without_end(void **state)
 {
@@ -197,6 +215,7 @@ int main(void)
 		cmocka_unit_test(test_dialogues),
 		cmocka_unit_test(test_bdat_syntax),
 		cmocka_unit_test(test_content_ceiling),
+		cmocka_unit_test(test_local_ways),
 		cmocka_unit_test(test_content_without_end),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
