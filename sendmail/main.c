@@ -9,6 +9,7 @@
 #include "sendmail/options.h"
 #include "sendmail/privilege.h"
 #include "sendmail/queue_run.h"
+#include "sendmail/session.h"
 #include "sendmail/submit.h"
 #include "sendmail/verify.h"
 
@@ -72,6 +73,26 @@ static int run_verify(
 	return verify_run(&v, e);
 }
 
+static void log_refused(const char *reply, uid_t caller)
+{
+	log_line(LOG_WARNING, "sendmail", "uid=%u: refused: %s", (unsigned)caller, reply);
+}
+
+static int run_session(
+	const struct options *o, const struct conf_mail *conf, uid_t caller, struct err *e)
+{
+	const struct session_options s = { .draft = { .conf = conf,
+						   .caller = caller,
+						   .full_name = o->full_name,
+						   .no_aliases = o->no_aliases },
+		.in = 0,
+		.out = 1,
+		.stored = log_submitted,
+		.refused = log_refused };
+
+	return session_run(&s, e);
+}
+
 static int run_aliases(const struct conf_mail *conf, struct err *e)
 {
 	const struct recipients_rules rules = {
@@ -104,6 +125,8 @@ static int run(const struct options *o, const struct conf_mail *conf, uid_t call
 		return run_submit(o, conf, caller, e);
 	case OPTIONS_VERIFY:
 		return run_verify(o, conf, caller, e);
+	case OPTIONS_SESSION:
+		return run_session(o, conf, caller, e);
 	case OPTIONS_LIST:
 		return mailq_print(o, conf, caller, stdout, e);
 	case OPTIONS_FLUSH:

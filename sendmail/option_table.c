@@ -14,7 +14,7 @@ static const struct option_form modes[] = {
 	{ "v", OPTION_HONOURED, OPTIONS_VERIFY, NULL, "show what would become of a message; nothing is stored or sent" },
 	{ "p", OPTION_HONOURED, OPTIONS_LIST, NULL, "list the queue, as mailq" },
 	{ "i", OPTION_HONOURED, OPTIONS_ALIASES, NULL, "check the aliases file, as newaliases" },
-	{ "s", OPTION_REFUSED, 0, NULL, "SMTP on standard input is not there yet: use -t, or name the recipients" },
+	{ "s", OPTION_HONOURED, OPTIONS_SESSION, NULL, "take messages by SMTP on standard input and output" },
 	{ "d", OPTION_REFUSED, 0, NULL, "there is no daemon: cenmail-flush is started by cron" },
 	{ "D", OPTION_REFUSED, 0, NULL, "there is no daemon: cenmail-flush is started by cron" },
 	{ "l", OPTION_REFUSED, 0, NULL, "there is no daemon: cenmail-flush is started by cron" },

@@ -77,6 +77,9 @@ static int check(const struct options *o, bool marked, struct err *e)
 {
 	const bool takes_recipients = o->mode == OPTIONS_SUBMIT || o->mode == OPTIONS_VERIFY;
 
+	if (o->mode ==
+		OPTIONS_SESSION) /* they come with RCPT; here sendmail has always overlooked them */
+		return 0;
 	for (unsigned i = 0; !marked && i < o->rcpts; i++)
 		if (o->rcpt[i][0] == '-' && !strchr(o->rcpt[i], '@'))
 			return err_set(e, EX_USAGE,

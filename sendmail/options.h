@@ -19,6 +19,7 @@
 enum options_mode {
 	OPTIONS_SUBMIT,
 	OPTIONS_VERIFY,  /* -bv */
+	OPTIONS_SESSION, /* -bs */
 	OPTIONS_LIST,    /* mailq, -bp */
 	OPTIONS_FLUSH,   /* -q */
 	OPTIONS_ALIASES, /* newaliases, -bi, -I */
