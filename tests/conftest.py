@@ -11,6 +11,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent / "tools"))
 
 import filled  # noqa: E402
 import harness  # noqa: E402
+import installed  # noqa: E402
 import parts  # noqa: E402
 
 
@@ -110,6 +111,21 @@ class _Remembering:
         program = result if isinstance(result, harness.Program) else self._part.program
         self._programs.append(program)
         return result
+
+
+@pytest.fixture(scope="session")
+def installation():
+    """cenmail as it is installed, in a namespace of its own; of users that are not root."""
+    one = installed.Installed()
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def host(installation):
+    """The same, with an empty queue."""
+    installation.fresh()
+    return installation
 
 
 @pytest.fixture

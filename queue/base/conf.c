@@ -125,7 +125,10 @@ static int read_file(const char *path, const char *manual, struct buf *out, stru
 			"there is no configuration file %s; write one, %s has an example", path,
 			manual);
 	if (fd < 0)
-		return err_sys(e, EX_CONFIG, "can't open the configuration file %s", path);
+		return err_sys(e,
+			errno == EMFILE || errno == ENFILE || errno == ENOMEM ? EX_TEMPFAIL
+									      : EX_CONFIG,
+			"can't open the configuration file %s", path);
 	for (;;) {
 		char *to = buf_room(out, 4096);
 		if (!to) {

@@ -80,7 +80,8 @@ struct conf_listen {
 const struct conf_pair *conf_list_match(const struct conf_list *l, struct span address);
 
 /* Both read the whole file before they judge it; 0 or -1 (EX_CONFIG: `FILE:LINE: what, and what
- * to do`; a file that can't be read is EX_CONFIG too). On failure *ret is left done. */
+ * to do`; a file that can't be read is EX_CONFIG too; EX_TEMPFAIL: want of memory or descriptors).
+ * On failure *ret is left done. */
 int conf_mail_read(const char *path, struct conf_mail *ret, struct err *e);
 int conf_listen_read(const char *path, struct conf_listen *ret, struct err *e);
 void conf_mail_done(struct conf_mail *c);

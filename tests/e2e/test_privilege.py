@@ -25,33 +25,9 @@ LARGE = MAIL + b"0123456789abcdef" * 4 * 8192 + b"\n"  # 512 KiB: more than stay
 UNLIMITED = resource.RLIM_INFINITY
 
 
-@pytest.fixture(scope="module")
-def host():
-    one = installed.Installed()
-    yield one
-    one.close()
-
-
-@pytest.fixture
-def queue(host):
-    host.fresh()
-    return host
-
-
-def accepted(queue, done, messages=1):
+def accepted(host, done, messages=1):
     assert done.returncode == OK, done
-    assert queue.count() == messages
-
-
-def strace(queue, *args, data=MAIL, only="all", env=(), program=SENDMAIL, user="alice"):
-    """The system calls of sendmail, started by alice: [(name, arguments, result)]. Root traces, so
-    that the set-user-ID bit is heeded."""
-    argv = ["strace", "-f", "-s", "200", "-o", "/srv/trace", "-u", user, "-e", f"trace={only}"]
-    for name, value in env:
-        argv += ["-E", f"{name}={value}"]
-    done = queue.run([*argv, program, *args], data, uid=0)
-    text = queue.path("/srv/trace").read_text(errors="replace")
-    return done, re.findall(r"^\d+ +(\w+)\((.*)\) += (.*)$", text, re.M)
+    assert host.count() == messages
 
 
 # --- the change of identity -------------------------------------------------------------------
@@ -68,8 +44,8 @@ FILES_BEFORE = (r'"(/etc/ld\.so\.(cache|preload)|/etc/suid-debug|(/usr)?/lib[\w/
                 r'/proc/self/oom_score_adj|/proc/self/exe|/dev/null|/var/spool/cenmail)?"')
 
 
-def test_the_identity_changes_before_anything_of_the_callers_is_touched(queue):
-    done, calls = strace(queue, "-i", "-f", "x@example.com", "to@example.com")
+def test_the_identity_changes_before_anything_of_the_callers_is_touched(host):
+    done, calls = host.strace("-i", "-f", "x@example.com", "to@example.com")
     assert done.returncode == OK
     change = next(i for i, call in enumerate(calls)
                   if call[0] == "setresuid" and call[1] == ", ".join([str(CENMAIL)] * 3))
@@ -91,32 +67,11 @@ def test_the_identity_changes_before_anything_of_the_callers_is_touched(queue):
     assert not after, "the identity changed again"
 
 
-def state_of(process):
-    text = open(f"/proc/{process.pid}/status", encoding="utf-8").read()
-    return dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
-
-
-def waiting(process):
-    """Until a sendmail that was started has become cenmail and reads its input."""
-    def ready():
-        assert process.poll() is None, process.stderr.read()
-        with open(f"/proc/{process.pid}/syscall", encoding="ascii") as f:
-            call = f.read().split()
-        return state_of(process)["Uid"].split() == [str(CENMAIL)] * 4 and call[0] in ("7", "271")
-    wait_for(ready, what="sendmail's waiting for its input")
-    return process
-
-
-def finish(process, data=MAIL):
-    out, err = process.communicate(data, 60)
-    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
-
-
-def test_who_it_is_while_it_runs(queue):
+def test_who_it_is_while_it_runs(host):
     def keep():
         os.open("/etc/passwd", os.O_RDONLY)  # a descriptor, 3 or more, for what comes after
-    p = waiting(queue.popen([SENDMAIL, "to@example.com"], before=keep, close_fds=False))
-    status = state_of(p)
+    p = host.waiting(before=keep, close_fds=False, cwd="/srv")
+    status = installed.status(p)
     assert status["Uid"].split() == status["Gid"].split() == [str(CENMAIL)] * 4
     assert status["Groups"].split() == []
     assert all(int(status[kind], 16) == 0 for kind in ("CapPrm", "CapEff", "CapAmb", "CapInh"))
@@ -125,7 +80,7 @@ def test_who_it_is_while_it_runs(queue):
     assert {n for n in names if n.startswith("/")} == {f"{SPOOL}/slots.lock"}
     limits = open(f"/proc/{p.pid}/limits", encoding="ascii").read()
     assert re.search(r"Max core file size +0 +0", limits)
-    accepted(queue, finish(p))
+    accepted(host, installed.finish(p))
 
 
 def limit(name, value, hard=False):
@@ -136,7 +91,7 @@ def limit(name, value, hard=False):
     return change
 
 
-def test_priority_and_limits_are_put_back(queue):
+def test_priority_and_limits_are_put_back(host):
     """Whoever holds the lock must not be slowed down by whom it is for."""
     def lower():
         os.nice(15)
@@ -150,7 +105,7 @@ def test_priority_and_limits_are_put_back(queue):
     def first_to_die():
         with open("/proc/self/oom_score_adj", "w", encoding="ascii") as f:
             f.write("1000")
-    p = waiting(queue.popen([SENDMAIL, "to@example.com"], before=lower, root_first=first_to_die))
+    p = host.waiting(before=lower, root_first=first_to_die)
     proc = f"/proc/{p.pid}"
     assert os.getpriority(os.PRIO_PROCESS, p.pid) == 0
     assert os.sched_getscheduler(p.pid) == os.SCHED_OTHER
@@ -163,20 +118,22 @@ def test_priority_and_limits_are_put_back(queue):
     for name in "file size", "cpu time", "data size", "address space":
         assert re.search(rf"Max {name} +unlimited", limits), limits
     assert re.search(r"Max open files +1024", limits), limits
-    accepted(queue, finish(p))
+    accepted(host, installed.finish(p))
 
 
 @pytest.mark.parametrize("owner, mode, words", [
     (CENMAIL, 0o4755, "owned by root"), (0, 0o2755, None), (0, 0o755, None)])
-def test_installed_otherwise(queue, owner, mode, words):
+def test_installed_otherwise(host, owner, mode, words):
     """Set-user-ID to another than root is refused; set-group-ID is given up; without the bit it has
     its caller's rights: none on a queue that is not his."""
-    other = queue.path("/srv/other/sendmail")
-    other.write_bytes(queue.path(SENDMAIL).read_bytes())
+    other = host.path("/srv/other/sendmail")
+    other.write_bytes(host.path(SENDMAIL).read_bytes())
     os.chown(other, owner, owner)
     os.chmod(other, mode)
-    done = queue.run(["/srv/other/sendmail", "to@example.com"], MAIL)
-    assert queue.count() == 0
+    done, calls = host.strace("to@example.com", program="/srv/other/sendmail", only="%process,%creds")
+    assert host.count() == 0
+    gave_up = [call[1] for call in calls if call[0] == "setresgid"]
+    assert gave_up == ([", ".join([str(ALICE)] * 3)] if mode & stat.S_ISGID else [])
     if words:
         assert done.returncode == CONFIG and words in done.stderr.decode()
     else:
@@ -186,12 +143,15 @@ def test_installed_otherwise(queue, owner, mode, words):
 @pytest.mark.parametrize("change, words", [
     (lambda path: os.chown(path, 0, 0), "or root's"),
     (lambda path: os.rename(path, path.with_name("moved")), "No such file"),
-    (lambda path: (os.rename(path, path.with_name("moved")), os.symlink("/srv", path)), "no directory")])
-def test_a_spool_that_is_not_right_keeps_it_from_running(queue, change, words):
-    path = queue.path(SPOOL)
+    (lambda path: (os.rename(path, path.with_name("moved")), os.symlink("/srv/alices", path)),
+     "no directory")], ids=["root's", "missing", "symlink"])
+def test_a_spool_that_is_not_right_keeps_it_from_running(host, change, words):
+    path = host.path(SPOOL)
+    host.path("/srv/alices").mkdir(exist_ok=True)
+    os.chown(host.path("/srv/alices"), ALICE, ALICE)
     try:
         change(path)
-        done = queue.submit()
+        done = host.submit()
         assert done.returncode == CONFIG and words in done.stderr.decode(), done
     finally:
         if path.is_symlink():
@@ -199,4 +159,4 @@ def test_a_spool_that_is_not_right_keeps_it_from_running(queue, change, words):
         if path.with_name("moved").exists():
             path.with_name("moved").rename(path)
         os.chown(path, CENMAIL, CENMAIL)
-    accepted(queue, queue.submit())
+    accepted(host, host.submit())

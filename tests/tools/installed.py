@@ -4,11 +4,16 @@ ordinary users, each with whatever a hostile one hands down to the programs that
 
 import contextlib
 import ctypes
+import fcntl
 import json
 import os
 import pathlib
+import platform
+import re
 import subprocess
+import termios
 
+import harness
 from harness import ROOT, Program, build_dir, run
 
 CENMAIL, ALICE, BOB = 4200, 4201, 4202  # uids; each has a group of the same number
@@ -54,6 +59,26 @@ def why_not():
     return None
 
 
+def _numbers(**by_machine):
+    return {str(n) for n in by_machine.get(platform.machine(), ())}
+
+
+READING = _numbers(x86_64=(7, 271), aarch64=(73,))   # poll, ppoll
+LOCKING = _numbers(x86_64=(73,), aarch64=(32,))      # flock
+
+
+def status(process):
+    """What /proc/PID/status says."""
+    with open(f"/proc/{process.pid}/status", encoding="utf-8") as f:
+        return dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
+
+
+def finish(process, data=b"Subject: x\n\nx\n", deadline=60):
+    """Gives a call that waits its input, to the end."""
+    out, err = process.communicate(data, deadline)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
 def has_capability(name):
     number = {"sys_resource": 24, "sys_nice": 23}[name]
     status = pathlib.Path("/proc/self/status").read_text()
@@ -71,7 +96,7 @@ class Installed:
         self.rows = [line.split() for line in self.holder.lines if line != "ready"]
         self.root = pathlib.Path(f"/proc/{self.holder.pid}/root")
         self._namespace = os.open(f"/proc/{self.holder.pid}/ns/mnt", os.O_RDONLY)
-        self.settings = {}
+        self._pristine = {}
 
     def close(self):
         os.close(self._namespace)
@@ -120,14 +145,22 @@ class Installed:
 
     def fresh(self, **settings):
         """An empty queue, and this configuration."""
-        for name in os.listdir(self.path(SPOOL)):
+        spool = self.path(SPOOL)
+        for name in os.listdir(spool):
             with contextlib.suppress(IsADirectoryError):
-                os.unlink(self.path(SPOOL) / name)
+                os.unlink(spool / name)
         have = {"hostname": "shanghai.example.com", "domain": "example.com", "log": "stderr",
                 "relay": "lmtp://127.0.0.1:3535", **settings}
         self.path(CONF).write_text("".join(f"{k} {v}\n" for k, v in have.items()))
-        done = self.run([FLUSH, "--init"], uid=0)
-        assert done.returncode == 0, done.stderr
+        if not self._pristine:
+            done = self.run([FLUSH, "--init"], uid=0)
+            assert done.returncode == 0, done.stderr
+            self._pristine = {f.name: f.read_bytes() for f in spool.iterdir() if f.is_file()}
+            return
+        for name, data in self._pristine.items():
+            (spool / name).write_bytes(data)
+            os.chown(spool / name, CENMAIL, CENMAIL)
+            (spool / name).chmod(0o600)
 
     def query(self, sql):
         """Rows as tuples. By sqlite3(1), which stays inside: SQLite resolves /proc/PID/root."""
@@ -138,12 +171,39 @@ class Installed:
         return [tuple(row.values()) for row in json.loads(lines or "[]")]
 
     def count(self):
-        """Messages that are whole; anything else that is there is a failure."""
-        assert self.query("pragma integrity_check") == [("ok",)]
-        (n,), = self.query("select count(*) from message")
-        for table in "recipient", "content":
-            assert self.query(f"select count(distinct message) from {table}") == [(n,)], table
+        """How many messages there are; what is not whole, or not sound, is a failure."""
+        (n, recipients, contents, sound), = self.query(
+            "select (select count(*) from message), (select count(distinct message) from recipient),"
+            "(select count(distinct message) from content), integrity_check from pragma_integrity_check")
+        assert (recipients, contents, sound) == (n, n, "ok")
         return n
+
+    # --- what a call does ---
+
+    def strace(self, *args, data=b"Subject: x\n\nx\n", only="all", env=(), program=SENDMAIL, user="alice"):
+        """A call by `user`, and its system calls as (name, arguments, result). Root traces it, so that
+        the set-user-ID bit is heeded."""
+        argv = ["strace", "-f", "-s", "200", "-o", "/srv/trace", "-u", user, "-e", f"trace={only}"]
+        for name, value in env:
+            argv += ["-E", f"{name}={value}"]
+        done = self.run([*argv, program, *args], data, uid=0)
+        text = self.path("/srv/trace").read_text(errors="replace")
+        return done, re.findall(r"^\d+ +(\w+)\((.*)\) += (.*)$", text, re.M)
+
+    def waiting(self, *args, call=READING, **more):
+        """A call that has become cenmail and waits in the system call: for input, unless told."""
+        process = self.popen([SENDMAIL, *(args or ("-i", "to@example.com"))], **more)
+        harness.wait_for(lambda: self.is_in(process, call), what="sendmail's coming to wait")
+        return process
+
+    def is_in(self, process, call):
+        assert process.poll() is None, process.stderr and process.stderr.read()
+        try:
+            with open(f"/proc/{process.pid}/syscall", encoding="ascii") as f:
+                now = f.read().split()[0]
+        except ProcessLookupError:
+            return False
+        return status(process)["Uid"].split() == [str(CENMAIL)] * 4 and now in call
 
     def modes(self):
         """Name -> mode and owner of every file of the spool."""
