@@ -14,6 +14,7 @@
 #include "sendmail/verify.h"
 
 #include <inttypes.h>
+#include <unistd.h>
 
 static void log_lines(const char *lines)
 {
@@ -145,12 +146,13 @@ static int run(const struct options *o, const struct conf_mail *conf, uid_t call
 
 static int fail(const struct err *e, uid_t caller, enum log_to log)
 {
-	fprintf(stderr, "sendmail: %s\n", e->text);
+	bool callers = e->code == EX_USAGE || e->code == EX_DATAERR || e->code == EX_NOUSER;
+	const char *hint = callers ? "" : privilege_hint();
+
+	fprintf(stderr, "sendmail: %s%s\n", e->text, hint);
 	if (log == LOG_TO_SYSLOG) /* most callers show nobody what we say */
-		log_line(e->code == EX_USAGE || e->code == EX_DATAERR || e->code == EX_NOUSER
-				 ? LOG_WARNING
-				 : LOG_ERR,
-			"sendmail", "fatal: uid=%u: %s", (unsigned)caller, e->text);
+		log_line(callers ? LOG_WARNING : LOG_ERR, "sendmail", "fatal: uid=%u: %s%s",
+			(unsigned)caller, e->text, hint);
 	return e->code;
 }
 
@@ -163,8 +165,12 @@ int main(int argc, char **argv)
 	const char *path;
 	int result = 0;
 
-	if (privilege_settle(&who, &e) != 0)
-		return fail(&e, who.caller, LOG_TO_STDERR); /* still root, perhaps: no syslog */
+	if (privilege_settle(&who, &e) != 0) {
+		if (geteuid() == 0) /* what could be wrong is wrong: no syslog with its rights */
+			return fail(&e, who.caller, LOG_TO_STDERR);
+		log_open(LOG_TO_SYSLOG);
+		return fail(&e, who.caller, LOG_TO_SYSLOG);
+	}
 	log_open(LOG_TO_SYSLOG);
 	if (options_parse(argc, argv, &o, &e) != 0)
 		return fail(&e, who.caller, LOG_TO_SYSLOG);

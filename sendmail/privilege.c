@@ -194,15 +194,23 @@ int privilege_settle(struct privilege *ret, struct err *e)
 	uid_t real = getuid(), effective = geteuid();
 	bool secure = getauxval(AT_SECURE) != 0 || real != effective || getgid() != getegid();
 
+	*ret = (struct privilege) { .caller = real, .secure = secure };
 	if (settle(real, effective, secure, e) != 0) {
 		/* Who is refused holds no slot: he must not stay on by reading slowly. */
 		if (secure)
 			alarm(FAREWELL_S);
 		return -1;
 	}
-	ret->caller = real;
-	ret->secure = secure;
 	return 0;
+}
+
+const char *privilege_hint(void)
+{
+	if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1 || geteuid() == 0)
+		return "";
+	return " (this process may not gain rights, by no_new_privs, which systemd's "
+	       "NoNewPrivileges= "
+	       "sets: so the set-user-ID bit has no effect)";
 }
 
 int privilege_join_queue(const char *queue, struct err *e)

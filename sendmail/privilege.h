@@ -23,9 +23,12 @@ struct privilege {
  * Called by root (with the bit or without) it leaves root in place, until privilege_join_queue:
  * between the two main may do what only root may, such as starting the flusher.
  *
- * 0; -1: say why, and end at once (EX_CONFIG: that directory is missing or root's; EX_OSERR;
- * EX_TEMPFAIL: no slot; the process then lives for a few seconds only). */
+ * *ret is filled in any case. 0; -1: say why, and end at once (EX_CONFIG: that directory is missing
+ * or root's; EX_OSERR; EX_TEMPFAIL: no slot; the process then lives for a few seconds only). */
 int privilege_settle(struct privilege *ret, struct err *e);
+
+/* What to say beside a failure to reach the queue, or "": why the set-user-ID bit had no effect. */
+const char *privilege_hint(void);
 
 /* For root, once the configuration is known, and before anything is read or written for a message:
  * becomes the owner of the directory that the queue is in, for good, so that no file of the queue

@@ -1,28 +1,22 @@
-"""sendmail as it is installed, set-user-ID, in the hands of a hostile local user: CASES.md, A.
-
-Every caller here is a second user; nothing is shown with root's own rights but what root does."""
-
+"""sendmail as it is installed, set-user-ID: who it is, and what it has put back by the time that it
+looks at anything of its caller's. What a hostile caller tries is in test_hostile_caller.py."""
 
 import os
 import re
 import resource
-import signal
 import stat
-import subprocess
-import time
 
 import pytest
 
 import installed
 from harness import wait_for
-from installed import (ALICE, BOB, CENMAIL, CONFIG, FLUSH, MAILQ, NOINPUT, OK, OSERR, SENDMAIL, SPOOL,
-                       TEMPFAIL, USAGE)
+from installed import ALICE, BOB, CENMAIL, CONFIG, FLUSH, MAILQ, OK, SENDMAIL, SPOOL, TEMPFAIL
 
 pytestmark = pytest.mark.skipif(installed.why_not() is not None, reason=str(installed.why_not()))
 
 MAIL = b"Subject: x\n\nx\n"
 LARGE = MAIL + b"0123456789abcdef" * 4 * 8192 + b"\n"  # 512 KiB: more than stays in memory
-UNLIMITED = resource.RLIM_INFINITY
+IOPRIO_SET, IOPRIO_GET = (251, 252) if os.uname().machine == "x86_64" else (30, 31)
 
 
 def accepted(host, done, messages=1):
@@ -97,8 +91,8 @@ def test_priority_and_limits_are_put_back(host):
         os.nice(15)
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-        installed.libc.syscall(251, 1, 0, 3 << 13)        # ioprio_set: idle
-        installed.libc.prctl(29, 10 ** 12, 0, 0, 0)       # PR_SET_TIMERSLACK: a thousand seconds
+        installed.libc.syscall(IOPRIO_SET, 1, 0, 3 << 13)  # idle
+        installed.libc.prctl(29, 10 ** 12, 0, 0, 0)        # PR_SET_TIMERSLACK: a thousand seconds
         for name, value in ("FSIZE", 1), ("NPROC", 1), ("CPU", 3600), ("DATA", 1 << 30), ("AS", 1 << 32):
             limit(name, value)()
 
@@ -111,7 +105,7 @@ def test_priority_and_limits_are_put_back(host):
     assert os.sched_getscheduler(p.pid) == os.SCHED_OTHER
     assert os.sched_getaffinity(p.pid) == os.sched_getaffinity(0)
     assert open(f"{proc}/timerslack_ns", encoding="ascii").read().strip() == "50000"
-    assert installed.libc.syscall(252, 1, p.pid) >> 13 != 3
+    assert installed.libc.syscall(IOPRIO_GET, 1, p.pid) >> 13 != 3
     if open(f"{proc}/oom_score_adj", encoding="ascii").read().strip() != "0":
         assert not installed.has_capability("sys_resource")
     limits = open(f"{proc}/limits", encoding="ascii").read()
@@ -160,3 +154,110 @@ def test_a_spool_that_is_not_right_keeps_it_from_running(host, change, words):
             path.with_name("moved").rename(path)
         os.chown(path, CENMAIL, CENMAIL)
     accepted(host, host.submit())
+
+
+# --- the bit has no effect, or is not there ---------------------------------------------------
+
+def test_a_caller_that_may_not_gain_rights_is_told_so(host):
+    done = host.submit(before=lambda: installed.libc.prctl(38, 1, 0, 0, 0))  # PR_SET_NO_NEW_PRIVS
+    assert done.returncode == TEMPFAIL and b"NoNewPrivileges" in done.stderr, done
+    assert host.count() == 0
+    assert b"NoNewPrivileges" not in host.submit("-k").stderr
+
+
+def test_without_the_bit_it_has_its_callers_rights(host):
+    """A container of one user: his own queue, by the configuration that he names."""
+    for name in "own", "own/spool":
+        host.path(f"/srv/{name}").mkdir(exist_ok=True)
+        os.chown(host.path(f"/srv/{name}"), ALICE, ALICE)
+    host.path("/srv/own/sendmail").write_bytes(host.path(SENDMAIL).read_bytes())
+    host.path("/srv/own/sendmail").chmod(0o755)
+    host.path("/srv/own/conf").write_text("queue /srv/own/spool/queue.db\nhostname h.example\nlog stderr\n")
+    env = {"CENMAIL_CONF": "/srv/own/conf"}
+    assert host.run([FLUSH, "--init"], uid=ALICE, env=env).returncode == OK
+    assert host.run(["/srv/own/sendmail", "to@example.com"], LARGE, env=env).returncode == OK
+    assert b"alice@" in host.run(["/srv/own/sendmail", "-bp"], env=env).stdout
+    files = list(host.path("/srv/own/spool").iterdir())
+    names = {f.name for f in files}
+    assert names >= {"queue.db", "queue.db-wal"} and "slots.lock" not in names
+    assert {f.stat().st_uid for f in files} == {ALICE}
+    # With the bit that variable has no effect: it goes to the queue of the system.
+    assert host.submit(env=env).returncode == OK
+    assert host.count() == 1
+
+
+def test_root_becomes_the_owner_of_the_queue(host):
+    """No file of the queue is root's, and root has no slots that could run out."""
+    os.unlink(host.path(SPOOL / "queue.db-wal"))
+    done, calls = host.strace("to@example.com", data=LARGE, user="root")
+    assert done.returncode == OK and host.count() == 1
+    names = [call for call in calls if "slots.lock" in call[1]]
+    assert not names
+    change = next(i for i, call in enumerate(calls)
+                  if call[0] == "setresuid" and call[1] == ", ".join([str(CENMAIL)] * 3))
+    assert not any(call[0] == "read" and call[1].startswith("0,") for call in calls[:change])
+    assert {what[1:] for what in host.modes().values()} == {(CENMAIL, CENMAIL)}
+
+
+# --- input ------------------------------------------------------------------------------------
+
+def test_input_may_take_a_day(host):
+    """And no longer: what poll is given. That it ends by then is test_sendmail_intake's."""
+    done, calls = host.strace("to@example.com", only="poll,ppoll,read")
+    assert done.returncode == OK
+    waits = [int(call[1].rsplit(", ", 1)[1]) for call in calls if call[0] == "poll"]
+    assert waits and all(86_390_000 < wait <= 86_400_000 for wait in waits), waits
+
+
+def test_large_content_is_in_a_file_without_a_name(host):
+    """Memory stays flat, whatever is still to come."""
+    before = host.modes()
+    p = host.waiting()
+    anonymous, piece = [], b"0123456789abcdef" * 4096
+    p.stdin.write(MAIL)
+    for size in (1, 16):  # MiB
+        for _ in range(size * 16):
+            p.stdin.write(piece)
+        p.stdin.flush()
+        wait_for(lambda: host.is_in(p, installed.READING))
+        anonymous.append(int(installed.status(p)["RssAnon"].split()[0]))
+    assert anonymous[1] <= anonymous[0] + 64 and anonymous[1] < 1500, anonymous  # KiB
+    links = [os.readlink(f"/proc/{p.pid}/fd/{n}") for n in os.listdir(f"/proc/{p.pid}/fd")]
+    assert sum(bool(re.match(rf"{SPOOL}/#\d+ \(deleted\)|{SPOOL}/spool\.\w+ \(deleted\)", link))
+               for link in links) == 1, links
+    assert set(host.modes()) - set(before) == {"slots.lock"}
+    assert installed.finish(p, b"").returncode == OK
+    assert host.query("select size from message")[0][0] > 17 << 20
+
+
+# --- mailq ------------------------------------------------------------------------------------
+
+def test_mailq_shows_everybody_his_own_mail(host):
+    for uid, name in (ALICE, "alice"), (BOB, "bob"), (0, "root"):
+        assert host.submit("-f", f"{name}@example.com", f"to-{name}@example.com", uid=uid).returncode == OK
+    seen = {uid: set(re.findall(r"to-(\w+)@", host.run([MAILQ], uid=uid).stdout.decode()))
+            for uid in (ALICE, BOB, 0, CENMAIL, 65534)}
+    everything = {"alice", "bob", "root"}
+    assert seen == {ALICE: {"alice"}, BOB: {"bob"}, 0: everything, CENMAIL: everything, 65534: set()}
+
+
+# --- what is installed ------------------------------------------------------------------------
+
+def test_installed_modes_and_owners(host):
+    """What `make install` says is what is there; nobody but root can write any of it, but for the
+    queue's directory; and one program only has a bit that gives rights."""
+    assert len(host.rows) > 15
+    ids = {"root": 0, "cenmail": CENMAIL}
+    with_rights = []
+    for kind, mode, owner, path in host.rows:
+        st = os.lstat(host.path(path))
+        if kind == "link":
+            assert stat.S_ISLNK(st.st_mode) and st.st_uid == 0, path
+            continue
+        if str(path) != str(SPOOL):
+            assert owner == "root", path
+        assert (stat.S_IMODE(st.st_mode), st.st_uid, st.st_gid) == (int(mode, 8), ids[owner], ids[owner]), path
+        assert st.st_mode & 0o022 == 0, path
+        if st.st_mode & 0o7000:
+            with_rights.append((path, mode))
+    assert with_rights == [(SENDMAIL, "4755")]
