@@ -224,6 +224,7 @@ both   file 0644 root    $(MANDIR)/man5/cenmail.conf.5 man/cenmail.conf.5
 both   file 0644 root    $(MANDIR)/man5/listen.conf.5 man/listen.conf.5
 both   file 0644 root    $(MANDIR)/man7/cenmail-queue.7 man/cenmail-queue.7
 both   file 0644 root    $(MANDIR)/man7/cenmail-internals.7 man/cenmail-internals.7
+both   file 0644 root    $(MANDIR)/man7/cenmail-privileges.7 man/cenmail-privileges.7
 endef
 export INSTALLED
 
@@ -244,6 +245,9 @@ install: all $(MADE)
 		file) install -D -m $$mode $$who "$$from" "$$to.new"; mv -fT "$$to.new" "$$to" ;; \
 		esac; echo "$$kind $$mode $$owner $$to"; \
 	done
+# The table, for cenmail-privileges(7) and the tests.
+installed:
+	@printf '%s\n' "$$INSTALLED"
 # Takes away what was installed, but never configuration, secrets, queue or journal.
 uninstall:
 	@printf '%s\n' "$$INSTALLED" | while read -r role kind mode owner to from; do \
@@ -253,5 +257,5 @@ uninstall:
 
 -include $(OBJS:.o=.d) $(MAINS:%.c=$(BUILD)/obj/%.d) $(UNITS:%=%.d) $(TOOLS:%=%.d)
 
-.PHONY: all units tools fuzzers fuzz-binaries fuzz test asan tsan soak bench valgrind clean install uninstall
+.PHONY: all units tools fuzzers fuzz-binaries fuzz test asan tsan soak bench valgrind clean install installed uninstall
 .PHONY: lint lint-format lint-man lint-shell lint-cppcheck lint-tidy lint-clang

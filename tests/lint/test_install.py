@@ -1,6 +1,7 @@
 """`make install` puts there what its table says, with the modes that it says."""
 
 import os
+import re
 import stat
 import subprocess
 
@@ -84,3 +85,16 @@ def test_what_settings_are_filled_into_follows_them(tmp_path):
     for prefix in ("/usr", "/opt/cenmail"):
         make(f"PREFIX={prefix}", os.path.relpath(cron, tree.ROOT), build=tmp_path)
         assert f" {prefix}/sbin/cenmail-flush" in cron.read_text()
+
+
+def test_page_shows_every_mode():
+    """cenmail-privileges(7) has the table's rows, but for documentation and links."""
+    table = subprocess.run(["make", "-s", f"BUILD={tree.BUILD.relative_to(tree.ROOT)}", "installed"], cwd=tree.ROOT,
+                           env=tree.make_env(), check=True, capture_output=True, text=True).stdout
+    rows = [line.split() for line in table.splitlines()]
+    assert len(rows) > 20
+    want = {(row[4], row[2], row[3]) for row in rows if row[1] != "link" and "/share/" not in row[4]}
+    page = (tree.ROOT / "man/cenmail-privileges.7").read_text()
+    assert set(re.findall(r"^\.It Pa (\S+) Ta (\d+) Ta (\w+)$", page, re.M)) == want
+    for row in rows:
+        assert row[1] != "link" or "/share/" in row[4] or f".Pa {row[4]}" in page, row

@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -362,9 +363,28 @@ static void listen_refused(void **state)
 	}
 }
 
+/* Too few descriptors: the caller is to try again; the configuration is not to blame. */
+static void want_of_descriptors(void **state)
+{
+	struct conf_mail c;
+	struct err e = { 0 };
+	struct rlimit had, none;
+
+	put("log stderr\n", 11);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &had), 0);
+	none = had;
+	none.rlim_cur = 0;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	int r = conf_mail_read(path, &c, &e);
+	setrlimit(RLIMIT_NOFILE, &had);
+	assert_int_equal(r, -1);
+	assert_int_equal(e.code, EX_TEMPFAIL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(want_of_descriptors),
 		cmocka_unit_test(mail_defaults),
 		cmocka_unit_test(mail_values),
 		cmocka_unit_test(mail_refused),
