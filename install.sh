@@ -2,7 +2,9 @@
 # cenmail on Debian 12, from a bare system, as root:
 #   ./install.sh demo      builds, and shows a mail's whole road on this machine's loopback
 #   ./install.sh check     installs what the tests need and runs `make test`
-#   ./install.sh install sender|relay    builds and installs one host's part
+#   ./install.sh install sender|relay    says what it will do, asks, builds and installs that part
+#   ./install.sh uninstall sender|relay  the way back; configuration, queue and journal stay
+#                                        (--yes does not ask; --divert: beside another mail server)
 #   ./install.sh packages  installs what building needs, and stops
 # Packages are only asked for where something is missing. No mail server is ever installed.
 set -eu
@@ -21,16 +23,19 @@ die() {
 
 # --- packages ---
 
+missing_of() { # PACKAGE...: those that are not installed
+	for package in "$@"; do
+		dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed ||
+			printf ' %s' "$package"
+	done
+}
+
 need_packages() {
 	command -v dpkg-query >/dev/null || {
 		say "This is no Debian: install what goes by these names there: $*"
 		return 0
 	}
-	missing=
-	for package in "$@"; do
-		dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed ||
-			missing="$missing $package"
-	done
+	missing=$(missing_of "$@")
 	[ -n "$missing" ] || return 0
 	[ "$(id -u)" = 0 ] || die "missing:$missing; run this as root, or install them"
 	say "Installing:$missing"
@@ -251,7 +256,7 @@ demo_compare() {
 	say "    body     sha256 $(body "$got" | cut -c1-32)..., what was piped in, octet for octet"
 }
 
-# --- check, install ---
+# --- check ---
 
 check() {
 	need_packages $BUILD_PACKAGES $TEST_PACKAGES
@@ -259,30 +264,103 @@ check() {
 	exec make -j"$(jobs)" test
 }
 
-installation() {
-	case ${1:-} in sender | relay) role=$1 ;; *) die "install what? ./install.sh install sender, or relay" ;; esac
+# --- install, uninstall ---
+
+MAIL_FILES="/usr/sbin/sendmail /usr/lib/sendmail /usr/bin/mailq /usr/bin/newaliases"
+
+plan() { printf '  - %s\n' "$*"; }
+present() { [ -e "$1" ] || [ -L "$1" ]; }
+ours() { grep -qs /var/spool/cenmail "$1"; } # our program has its queue's place in it
+diverted() { [ "$(dpkg-divert --listpackage "$1")" = LOCAL ]; }
+package_of() { dpkg-query -S "$1" 2>/dev/null | sed -n '/diversion/!s/: .*//p' | head -n 1; }
+
+# Any of them will do; none is there on a bare system.
+cron_package() {
+	command -v cron >/dev/null || command -v crond >/dev/null || command -v bcron-start >/dev/null ||
+		[ -e /usr/lib/systemd/system-generators/systemd-crontab-generator ] || echo cron
+}
+
+take_arguments() {
+	case ${1:-} in sender | relay) role=$1 ;; *) die "which host? \`sender\` or \`relay\`" ;; esac
+	yes=false divert=false
+	shift
+	for word in "$@"; do
+		case $word in
+		--yes) yes=true ;;
+		--divert) divert=true ;;
+		*) die "$word: what is known is --yes and --divert" ;;
+		esac
+	done
 	[ "$(id -u)" = 0 ] || die "run this as root"
-	need_packages $BUILD_PACKAGES
-	build all
-	if [ "$role" = sender ] && owner=$(dpkg -S /usr/sbin/sendmail 2>/dev/null) &&
-		[ "$(dpkg-divert --truename /usr/sbin/sendmail)" = /usr/sbin/sendmail ]; then
-		die "/usr/sbin/sendmail is of the package ${owner%%:*}: remove that, or keep its file aside:
-	dpkg-divert --local --rename --add /usr/sbin/sendmail
-	dpkg-divert --local --rename --add /usr/bin/mailq
-	dpkg-divert --local --rename --add /usr/bin/newaliases
-	dpkg-divert --local --rename --add /usr/lib/sendmail"
+}
+
+agree() {
+	$yes && return
+	[ -t 0 ] || die "nothing was done: there is no terminal to ask on, and --yes was not given"
+	printf 'Go ahead? [y/N] '
+	read -r answer
+	case $answer in [yY] | [yY][eE][sS]) ;; *) die "nothing was done" ;; esac
+}
+
+plan_sender() {
+	foreign=
+	for file in $MAIL_FILES; do
+		present "$file" && ! ours "$file" || continue
+		owner=$(package_of "$file")
+		[ -z "$owner" ] || foreign="$foreign $owner"
+		plan "keep $file${owner:+, of the package $owner,} aside as $file.distrib"
+	done
+	plan "put our sendmail at /usr/sbin/sendmail, set-user-ID root (it becomes cenmail at once)," \
+		"and under its other names; what packages bring there later goes aside (dpkg-divert)"
+	plan "make the queue in /var/spool/cenmail, and let cron start cenmail-flush every minute"
+	[ -z "$foreign" ] || $divert || die "nothing was done:$foreign is the mail server here, and \
+programs would no longer reach it. Remove it, or say --divert if that is meant"
+}
+
+installation() {
+	take_arguments "$@"
+	packages=$BUILD_PACKAGES
+	[ "$role" = relay ] || packages="$packages $(cron_package)"
+	say "./install.sh install $role will"
+	missing=$(missing_of $packages)
+	[ -z "$missing" ] || plan "install packages:$missing"
+	plan "build cenmail in $PWD"
+	id cenmail >/dev/null 2>&1 || plan "make the user cenmail"
+	if [ "$role" = sender ]; then
+		plan_sender
+	else
+		plan "install cenmail-listen and its systemd unit, which it does not start"
 	fi
+	plan "put examples into /etc/cenmail where nothing is yet"
+	agree
+	need_packages $packages
+	build all
 	id cenmail >/dev/null 2>&1 || useradd --system --user-group --no-create-home \
 		--home-dir /nonexistent --shell /usr/sbin/nologin cenmail
+	[ "$role" = relay ] || divert_mail_files
 	make -s install ROLE="$role"
 	say
+	what_is_left
+}
+
+# Also where nothing is yet: a mail server that is installed later must not write over ours.
+divert_mail_files() {
+	command -v dpkg-divert >/dev/null || return 0
+	for file in $MAIL_FILES; do
+		rename=--rename
+		! ours "$file" || rename=--no-rename
+		diverted "$file" || dpkg-divert --local --quiet $rename --add "$file"
+	done
+}
+
+what_is_left() {
 	if [ "$role" = sender ]; then
 		/usr/sbin/cenmail-flush --init
 		say "The queue is there. What is left to do (README.md, \"Shanghai\"):
 	/etc/cenmail/cenmail.conf    relay, domain, postmaster
 	/etc/cenmail/relay.secret    name:password, as the relay's clients file knows it
 	cenmail-flush --check-config
-cron sends from then on, every minute; a cron daemon has to run."
+cron sends from then on, every minute."
 	else
 		say "What is left to do (README.md, \"Tokyo\"):
 	/etc/cenmail/listen.conf     listen, certificate, key, allow, upstream
@@ -292,15 +370,40 @@ cron sends from then on, every minute; a cron daemon has to run."
 	fi
 }
 
+uninstallation() {
+	take_arguments "$@"
+	say "./install.sh uninstall $role will"
+	if [ "$role" = sender ]; then
+		waiting=$(cenmail-sql 'select count(*) from mailq' 2>/dev/null || echo 0)
+		[ "$waiting" = 0 ] || plan "leave $waiting recipients in the queue that nobody will send"
+		plan "take away our sendmail and cenmail-flush"
+		for file in $MAIL_FILES; do
+			! present "$file.distrib" || plan "put $file.distrib back in its place"
+		done
+	else
+		plan "stop cenmail-listen and take it away"
+	fi
+	plan "leave /etc/cenmail, the user cenmail, and /var/spool/cenmail or /var/lib/cenmail"
+	agree
+	[ "$role" = sender ] || systemctl disable --now cenmail-listen 2>/dev/null || :
+	make -s uninstall ROLE="$role"
+	if [ "$role" = sender ] && command -v dpkg-divert >/dev/null; then
+		for file in $MAIL_FILES; do
+			! diverted "$file" || dpkg-divert --local --quiet --rename --remove "$file"
+		done
+	fi
+}
+
 case ${1:-} in
 demo) demo ;;
 check) check ;;
 install) shift && installation "$@" ;;
+uninstall) shift && uninstallation "$@" ;;
 packages)
 	need_packages $BUILD_PACKAGES
 	;;
 *)
-	sed -n '2,7s/^# \{0,1\}//p' "$0"
+	sed -n '2,9s/^# \{0,1\}//p' "$0"
 	[ "${1:-}" = --help ] || exit 64
 	;;
 esac

@@ -20,12 +20,13 @@ FULL_NAMES = {"deploy": "Dienst & Co,,,", "other": "Zhang Wei"}
 # machine has in them stands there as links.
 OWN = ["dev", "etc/cenmail", "etc/cron.d", "etc/systemd/system", "home", "proc", "root", "run",
        "tmp", "usr/bin", "usr/lib/systemd/system", "usr/sbin", "usr/share/doc", "usr/share/man",
-       "var/lib/dpkg", "var/log", "var/spool/cron", "var/tmp"]
+       "var/lib/dpkg/info", "var/log", "var/spool/cron", "var/tmp"]
 COPIED = ["etc/passwd", "etc/group", "etc/shadow", "etc/gshadow", "etc/subuid", "etc/subgid",
-          "var/lib/dpkg/diversions", "var/lib/dpkg/statoverride"]
+          "var/lib/dpkg/diversions", "var/lib/dpkg/status"]
 EMPTY = {"dev", "home", "proc", "root", "run", "tmp", "usr/share/doc", "usr/share/man",
          "var/log", "var/tmp", "etc/cron.d", "var/spool/cron"}
 DEVICES = ["null", "zero", "full", "random", "urandom"]
+MAIL_FILES = ["/usr/sbin/sendmail", "/usr/lib/sendmail", "/usr/bin/mailq", "/usr/bin/newaliases"]
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -40,9 +41,12 @@ def _copy(source, to):
 class _Tree:
     """The host's root, made of links to /host and /peers but where something is written."""
 
-    def __init__(self, root, overlay):
+    def __init__(self, root, overlay, mounts):
         self.root, self.overlay = root, overlay
-        self.own = {str(p) for path in OWN for p in [pathlib.Path(path), *pathlib.Path(path).parents]}
+        mounts = [str(m).lstrip("/") for m in mounts]
+        self.own = {str(p) for path in OWN + mounts
+                    for p in [pathlib.Path(path), *pathlib.Path(path).parents]}
+        self.empty = EMPTY.union(mounts)
 
     def build(self, at=""):
         here, machine = self.root / at, pathlib.Path("/") / at
@@ -50,7 +54,8 @@ class _Tree:
         here.mkdir(exist_ok=True)
         added = set(os.listdir(over)) if over.is_dir() else set()
         below = {p for p in self.own if p != "." and os.path.dirname(p) == at}
-        names = set() if at in EMPTY or not machine.is_dir() else set(os.listdir(machine))
+        names = set() if at in self.empty or not machine.is_dir() else \
+            {n for n in os.listdir(machine) if not n.endswith(("-", ".lock"))}  # useradd's own
         for name in names | added | {os.path.basename(p) for p in below}:
             self._entry(os.path.join(at, name), name in added)
 
@@ -102,11 +107,20 @@ class Syslog:
         return "\n".join(self.lines)
 
 
+def make_install(to):
+    build = os.path.relpath(build_dir(), ROOT)
+    env = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
+    subprocess.run(["make", "-s", f"BUILD={build}", f"SAN={os.environ.get('CENMAIL_SAN', '')}",
+                    "ROLE=sender", f"DESTDIR={to}", "install"], cwd=ROOT, env=env, check=True,
+                   capture_output=True, timeout=300)
+
+
 class Host:
     """run(…, user=…) runs a program there; queue() makes its queue anew."""
 
-    def __init__(self, shared):
-        """shared: a directory that is there too, under the same name; certificates, say."""
+    def __init__(self, shared, users=USERS):
+        """shared: a directory that is there too, under the same name; certificates, say. So is the
+        source tree, for reading."""
         if os.getuid() != 0:
             not_here("a host with users of its own needs root")
         tree = peers.tree()
@@ -114,8 +128,8 @@ class Host:
         self.root = pathlib.Path(tempfile.mkdtemp(
             prefix="cenmail-host-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))
         self.root.chmod(0o755)
-        _Tree(self.root, tree / "all").build()
-        self._users()
+        _Tree(self.root, tree / "all", [shared, ROOT]).build()
+        self._users(users)
         self.log = Syslog(self.root / "dev/log")
         self.holder = Program("host", ["unshare", "-m", "--propagation", "private", "sh", "-ec",
                                        self._mounts(tree / "all", shared)])
@@ -129,11 +143,11 @@ class Host:
         self.holder.close()  # and its mounts with it
         shutil.rmtree(self.root)
 
-    def _users(self):
+    def _users(self, users):
         with open(self.root / "etc/passwd", "a", encoding="utf-8") as passwd, \
                 open(self.root / "etc/group", "a", encoding="utf-8") as group, \
                 open(self.root / "etc/shadow", "a", encoding="utf-8") as shadow:
-            for name, number in USERS.items():
+            for name, number in users.items():
                 home = self.root / "home" / name
                 home.mkdir()
                 os.chown(home, number, number)
@@ -150,7 +164,6 @@ class Host:
             (root / name).mkdir()
         os.chmod(root / "tmp", 0o1777)
         os.chmod(root / "var/tmp", 0o1777)
-        inside = root / str(shared).lstrip("/")
         lines = [f"mount --bind {root} {root}", f"mount -o remount,bind,suid,dev,exec {root}",
                  f"mount --bind / {root}/host"]
         lines += [f"mount --bind {m} {root}/host{m}" for m in ("/usr", "/etc", "/var", "/var/lib")
@@ -160,17 +173,14 @@ class Host:
                   f"mount -o remount,bind,ro,suid,exec {root}/peers"]
         lines += [f"mount --bind /dev/{name} {root}/dev/{name}" for name in DEVICES]
         lines += [f"mount -t proc proc {root}/proc", f"mount -t tmpfs tmpfs {root}/run",
-                  f"mkdir -p {inside}", f"mount --bind {shared} {inside}",
+                  f"mount --bind {ROOT} {root}{ROOT}", f"mount -o remount,bind,ro {root}{ROOT}",
+                  f"mount --bind {shared} {root}{shared}",
                   f"exec chroot {root} /bin/sh -c 'echo ready; exec sleep 100000'"]
         return "\n".join(lines)
 
     def install(self):
         """cenmail's sending part, by `make install`; root's files are root's, the spool its own."""
-        build = os.path.relpath(build_dir(), ROOT)
-        env = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
-        subprocess.run(["make", "-s", f"BUILD={build}", f"SAN={os.environ.get('CENMAIL_SAN', '')}",
-                        "ROLE=sender", f"DESTDIR={self.root}", "install"], cwd=ROOT, env=env,
-                       check=True, capture_output=True, timeout=300)
+        make_install(self.root)
         os.chown(self.root / "var/spool/cenmail", USERS["cenmail"], USERS["cenmail"])
 
     def argv(self, argv, user="root"):
