@@ -15,7 +15,7 @@ import pytest
 
 import harness
 import installed
-from installed import (ALICE, BOB, CENMAIL, MAILQ, NOINPUT, OK, OSERR, SENDMAIL, SPOOL, TEMPFAIL, USAGE,
+from installed import (ALICE, BOB, CENMAIL, FLUSH, MAILQ, NOINPUT, OK, OSERR, SENDMAIL, SPOOL, TEMPFAIL, USAGE,
                        finish)
 
 pytestmark = pytest.mark.skipif(installed.why_not() is not None, reason=str(installed.why_not()))
@@ -326,6 +326,31 @@ def test_a11_killed_at_every_system_call(host, data):
         messages = now + 1
     assert host.count() == messages
     assert outcomes == {0, 1} or not SOAK
+
+
+def test_a11_killed_in_the_second_way_in(host):
+    """The same, while the queue's lock can't be had: what was acknowledged is in incoming/, whole, and
+    the flusher takes it from there; of what was killed there is nothing, or all."""
+    host.fresh(lock_wait="0", linger="0", relay="lmtp://127.0.0.1:1")
+    seed = int(os.environ.get("CENMAIL_SEED", random.randrange(1 << 32)))
+    with hold_lock(host):
+        calls, code = kill_at(host, 0, MAIL)
+        assert code == OK
+        points = list(range(1, calls + 1))
+        tried = points if SOAK else sorted(random.Random(seed).sample(points, 25))
+        print(f"seed {seed}: {len(tried)} of {len(points)} points")
+        acknowledged, killed = 1, 0
+        for point in tried:
+            _, code = kill_at(host, point, MAIL)
+            assert code in (OK, None), (point, code)
+            assert host.submit(uid=BOB).returncode == OK, point
+            acknowledged += 1 + (code == OK)
+            killed += code is None
+        assert host.count() == 0
+    host.run([FLUSH], uid=0)
+    assert acknowledged <= host.count() <= acknowledged + killed
+    left = [name for name in os.listdir(host.path(SPOOL / "incoming")) if not name.endswith(".tmp")]
+    assert left in ([], ["damaged"]) and not any(host.path(SPOOL / "incoming").glob("damaged/*")), left
 
 
 # --- breaking in ------------------------------------------------------------------------------

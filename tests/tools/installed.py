@@ -2,7 +2,6 @@
 of its own: the machine's /usr, /etc and /var/spool are not touched. And its callers: root, and
 ordinary users, each with whatever a hostile one hands down to the programs that he starts."""
 
-import contextlib
 import ctypes
 import fcntl
 import json
@@ -146,9 +145,9 @@ class Installed:
     def fresh(self, **settings):
         """An empty queue, and this configuration."""
         spool = self.path(SPOOL)
-        for name in os.listdir(spool):
-            with contextlib.suppress(IsADirectoryError):
-                os.unlink(spool / name)
+        for path in spool.rglob("*"):
+            if not path.is_dir():
+                path.unlink()
         have = {"hostname": "shanghai.example.com", "domain": "example.com", "log": "stderr",
                 "relay": "lmtp://127.0.0.1:3535", **settings}
         self.path(CONF).write_text("".join(f"{k} {v}\n" for k, v in have.items()))
