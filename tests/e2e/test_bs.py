@@ -5,10 +5,10 @@ import os
 import random
 import re
 import subprocess
-import sys
+import threading
 
 import pytest
-from harness import build_dir, run, wait_for
+from harness import build_dir, run
 from pipe_session import QUEUED, PipeSession, PipeSMTP
 
 HEAD = "Subject: s\r\nFrom: a@example.com\r\n"
@@ -247,14 +247,17 @@ def test_an_end_without_quit_stores_nothing_by_half(queue):
 
 
 def test_a_caller_that_writes_before_it_reads(queue):
-    """Replies of thousands of commands fill the pipe: they wait, and nothing is lost."""
-    data = b"EHLO c\r\n" + b"".join(message(str(i), to=[f"b{j}@example.org" for j in range(60)])
+    """More replies than the pipe holds: they wait here, and the caller is heard meanwhile."""
+    data = b"EHLO c\r\n" + b"".join(message(str(i), to=[f"b{j}@example.org" for j in range(120)])
                                     for i in range(60)) + b"QUIT\r\n"
-    session = PipeSession([build_dir() / "sendmail", "-bs"], queue.env)
-    with session:
+    with PipeSession([build_dir() / "sendmail", "-bs"], queue.env) as session:
+        hung = threading.Timer(20, session.process.kill)
+        hung.start()
         session.send(data)  # ends only when all has been taken
+        hung.cancel()
         code, out, _ = session.end()
     assert code == 0 and len(QUEUED.findall(out)) == 60 == count(queue)
+    assert 65536 < len(out) < 2 * 65536
 
 
 # --- faults ---
