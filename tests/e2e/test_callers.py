@@ -230,8 +230,13 @@ def test_at(there):
     there.host.put("/var/spool/cron/atjobs/.SEQ", "", 0o600)
     there.host.run(["chown", "daemon:daemon", "/var/spool/cron/atjobs/.SEQ"])
     with running(there.host, ["/usr/sbin/atd", "-f", "-b", "1", "-l", "1000"]):
-        wait_for(lambda: there.host.run(["test", "-s", "/run/atd.pid"]).returncode == 0, what="atd")
+        # at(1) wakes atd by a SIGHUP, which kills it before it has its handler, and which it misses
+        # between its look at the jobs and its sleep.
+        wait_for(lambda: there.host.run(["sh", "-c", "grep -q 'SigCgt:.*[13579bdf]$' /proc/$(cat "
+                                         "/run/atd.pid)/status"]).returncode == 0, what="atd")
         call(there.host, ["sh", "-c", "echo 'echo Grüße; echo .; echo Ende' | at now"], b"")
+        wait_for(lambda: there.value("select count(*) from message") or there.host.run(
+            ["sh", "-c", "kill -HUP $(cat /run/atd.pid); sleep 0.1; exit 1"]).returncode == 0, what="atd's mail")
         _, message = arrived(there, "deploy@example.com", ["deploy@example.com"], USERS["deploy"])
     assert message["subject"].startswith("Output from your job")
     assert text_of(message) == "Grüße\n.\nEnde\n"
