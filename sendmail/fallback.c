@@ -16,7 +16,7 @@ static int put(const struct conf_mail *conf, const struct store_submission *m, i
 	if (store_open(&store, conf->queue, STORE_SUBMIT, conf->lock_wait, e) != 0)
 		return -1;
 	result = store_put(store, m, ret_id, e);
-	store_close(store);
+	store_leave(store);
 	return result;
 }
 

@@ -6,6 +6,7 @@
 #include "store/db.h"
 
 #include "base/clock.h"
+#include "store/vfs.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -57,7 +58,7 @@ static int open_handle(struct db *d, const char *path, bool create, struct err *
 	/* No SQLITE_OPEN_NOFOLLOW: it refuses a link anywhere in the path, and moving a spool
 	 * directory and leaving a link is usual; the directory itself is open to its owner only. */
 	int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE;
-	int rc = sqlite3_open_v2(path, &d->handle, flags, NULL);
+	int rc = sqlite3_open_v2(path, &d->handle, flags, vfs_name());
 	if (rc == SQLITE_OK && sqlite3_db_readonly(d->handle, "main") == 1)
 		return err_set(e, EX_TEMPFAIL,
 			"%s: can't be written: its owner or mode is wrong, or"

@@ -68,6 +68,14 @@ static int open_database(struct store *s, const char *path, struct err *e)
 	return db_exec(&s->db, "COMMIT", e);
 }
 
+/* A process with one thread: SQLite need not lock its own memory, nor count it. Heeded before its
+ * first use only, and refused without harm after. */
+static void be_alone(void)
+{
+	sqlite3_config(SQLITE_CONFIG_SINGLETHREAD);
+	sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
 int store_open(struct store **ret, const char *path, enum store_role role, int64_t lock_wait_ms,
 	struct err *e)
 {
@@ -80,6 +88,8 @@ int store_open(struct store **ret, const char *path, enum store_role role, int64
 		buf_done(&lock);
 		return err_set(e, EX_TEMPFAIL, "%s: out of memory, or the path is too long", path);
 	}
+	if (role == STORE_SUBMIT)
+		be_alone();
 	s->role = role;
 	s->lock_wait = lock_wait_ms;
 	s->until = role == STORE_SUBMIT ? clock_mono_ms() + lock_wait_ms : 0;
@@ -131,6 +141,13 @@ static void name_writer(struct store *s, struct err *e)
 	if (stat(buf_str(&shm), &st) == 0 && holder_name(&st, HOLDER_POSIX, WRITER_OCTET, who))
 		err_set(e, e->code, "%s; %s has a transaction open", e->text, who);
 	buf_done(&shm);
+}
+
+void store_leave(struct store *s)
+{
+	static struct store *left;
+	store_close(left);
+	left = s;
 }
 
 /* Takes queue.lock; what then is left of lock_wait is for SQLite's own lock. */

@@ -25,11 +25,15 @@ enum store_role {
 	STORE_HAND
 }; /* which statements are prepared */
 
-/* Opens, never creates. lock_wait_ms: how long any later call may wait for queue.lock and the
- * database; of a submitter the opening and the first call together, as somebody waits for him. */
+/* Opens, never creates. STORE_SUBMIT is for a process with one thread. lock_wait_ms: how long any
+ * later call may wait for queue.lock and the database; of a submitter the opening and the first
+ * call together, as somebody waits for him. */
 int store_open(struct store **ret, const char *path, enum store_role role, int64_t lock_wait_ms,
 	struct err *e);
 void store_close(struct store *s);
+/* Instead, where the process is likely to end now: its end closes all that is open, and taking the
+ * rest apart would cost a tenth of the call. One that is left is closed when the next is. */
+void store_leave(struct store *s);
 
 /* Creates the database with its lock files and WAL, 0600 in a directory that must exist, or
  * migrates an older one; holds flush.lock, then queue.lock. Nothing to do is success. Refuses a

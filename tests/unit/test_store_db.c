@@ -79,6 +79,33 @@ static void closing_leaves_the_wal(void **state)
 	assert_true(st.st_size > 0);
 }
 
+/* The directory is not synced with each first commit of a process, as the WAL was there: its name
+ * is durable since --init. One that had to be made is SQLite's to make. */
+static void a_wal_is_opened_not_created(void **state)
+{
+	struct fixture *f = *state;
+	struct fixture_mail x;
+	struct stat st;
+	char wal[128], shm[128];
+	snprintf(wal, sizeof wal, "%s-wal", f->path);
+	snprintf(shm, sizeof shm, "%s-shm", f->path);
+	for (int gone = 0; gone <= 1; gone++) {
+		fixture_close(f);
+		if (gone) {
+			fixture_open(f);
+			store_checkpoint(f->s, true);
+			fixture_close(f);
+			assert_int_equal(unlink(wal) + unlink(shm), 0);
+		}
+		fixture_open(f);
+		fixture_mail(&x, "x", "a@x", NULL);
+		fixture_put(f, &x.m);
+		assert_int_equal(stat(wal, &st), 0);
+		assert_true(st.st_size > 0);
+	}
+	ask_is(f, "select count(*) from message", "2");
+}
+
 /* A view of the file that calls what could do harm is not run for a program here, nor is a write
  * around the schema taken. */
 static void a_hostile_schema_is_not_trusted(void **state)
@@ -102,6 +129,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		unit(settings_hold),
 		unit(closing_leaves_the_wal),
+		unit(a_wal_is_opened_not_created),
 		unit(a_hostile_schema_is_not_trusted),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

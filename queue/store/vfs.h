@@ -1,0 +1,11 @@
+/*
+ * SQLite's own way to files, but for one thing: a WAL that is there is opened, not created.
+ */
+#ifndef CENMAIL_STORE_VFS_H
+#define CENMAIL_STORE_VFS_H
+
+/* The name to open with; NULL: the default, where it can't be had. Not for two threads at once
+ * the first time. */
+const char *vfs_name(void);
+
+#endif
