@@ -7,6 +7,7 @@
 #include "sendmail/aliases_check.h"
 #include "sendmail/mailq.h"
 #include "sendmail/options.h"
+#include "sendmail/prefault.h"
 #include "sendmail/privilege.h"
 #include "sendmail/queue_run.h"
 #include "sendmail/session.h"
@@ -15,6 +16,10 @@
 
 #include <inttypes.h>
 #include <unistd.h>
+
+#ifndef CENMAIL_BUILT_IN /* what is linked statically, for --version */
+#define CENMAIL_BUILT_IN ""
+#endif
 
 static void log_lines(const char *lines)
 {
@@ -138,7 +143,7 @@ static int run(const struct options *o, const struct conf_mail *conf, uid_t call
 		options_help(stdout);
 		return end_output(e);
 	case OPTIONS_VERSION:
-		puts("cenmail " CENMAIL_VERSION);
+		puts("cenmail " CENMAIL_VERSION CENMAIL_BUILT_IN);
 		return end_output(e);
 	}
 	return 0;
@@ -171,6 +176,7 @@ int main(int argc, char **argv)
 		log_open(LOG_TO_SYSLOG);
 		return fail(&e, who.caller, LOG_TO_SYSLOG);
 	}
+	prefault();
 	log_open(LOG_TO_SYSLOG);
 	if (options_parse(argc, argv, &o, &e) != 0)
 		return fail(&e, who.caller, LOG_TO_SYSLOG);

@@ -7,10 +7,10 @@
 #include "base/address.h"
 #include "base/address_list.h"
 #include "base/log.h"
+#include "base/user.h"
 #include "sendmail/aliases.h"
 
 #include <inttypes.h>
-#include <pwd.h>
 
 #define SYSTEM_UID    1000 /* accounts below it are the system's */
 #define NAMES_PER_MAX 4    /* bare names met, doubled ones counted, for each recipient allowed */
@@ -168,14 +168,13 @@ static int add_address(struct recipients *r, struct span s, struct err *e)
 static bool is_system_account(struct span name)
 {
 	char text[ADDRESS_LOCAL_MAX + 1];
-	const struct passwd *pw;
+	struct user user;
 
 	if (name.n >= sizeof(text))
 		return false;
 	memcpy(text, name.p, name.n);
 	text[name.n] = '\0';
-	pw = getpwnam(text);
-	return pw && pw->pw_uid < SYSTEM_UID;
+	return user_by_name(text, &user) && user.uid < SYSTEM_UID;
 }
 
 static bool is_for_postmaster(const struct recipients *r, struct span name)

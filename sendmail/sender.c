@@ -5,8 +5,7 @@
 #include "sendmail/sender.h"
 
 #include "base/address_list.h"
-
-#include <pwd.h>
+#include "base/user.h"
 
 struct choice {
 	struct sender *s;
@@ -62,11 +61,11 @@ static int take_given(struct sender *s, struct err *e)
 
 static int take_login(struct sender *s, struct err *e)
 {
-	const struct passwd *pw = getpwuid(s->rules.uid);
+	struct user user;
 	char number[24];
 
-	if (pw && address_is_local_part(span_of(pw->pw_name)))
-		return qualify(s, span_of(pw->pw_name), e);
+	if (user_by_uid(s->rules.uid, &user) && address_is_local_part(span_of(user.name)))
+		return qualify(s, span_of(user.name), e);
 	snprintf(number, sizeof(number), "uid%u", (unsigned)s->rules.uid);
 	return qualify(s, span_of(number), e);
 }
@@ -100,10 +99,10 @@ void sender_add_gecos(const char *gecos, const char *login, struct buf *out)
 
 static void add_own_name(uid_t uid, struct buf *out)
 {
-	const struct passwd *pw = getpwuid(uid);
+	struct user user;
 
-	if (pw && pw->pw_gecos && pw->pw_name)
-		sender_add_gecos(pw->pw_gecos, pw->pw_name, out);
+	if (user_by_uid(uid, &user))
+		sender_add_gecos(user.gecos, user.name, out);
 }
 
 /* Words of letters, digits and the like need no quotes (RFC 5322 section 3.2.5). */

@@ -568,10 +568,10 @@ def test_root_becomes_the_owner_of_the_queue(queue):
 def test_no_openssl_in_sendmail():
     """It would cost most of the start, and stand in a set-user-ID program."""
     needed = subprocess.run(["ldd", SENDMAIL], capture_output=True, text=True, check=True).stdout
-    assert "libsqlite3" in needed
+    assert "libsqlite3" in needed or "statically linked" in needed
     for library in "libssl", "libcrypto", "libsasl2", "libpam":
         assert library not in needed
-    symbols = subprocess.run(["nm", "-u", SENDMAIL], capture_output=True, text=True).stdout
+    symbols = subprocess.run(["nm", SENDMAIL], capture_output=True, text=True).stdout
     assert "sqlite3_open_v2" in symbols
     assert not re.search(r"\b(SSL|EVP|SHA256|HMAC|sasl)_", symbols)
 
