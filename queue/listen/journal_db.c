@@ -181,25 +181,15 @@ int journal_db_settle(struct journal_db *j, const struct journal_row *r, struct 
 	return run(j, s, e);
 }
 
-/* Nobody else writes or checkpoints. A reader in the way, a person's shell say, is not waited for:
- * another time. */
-static void checkpoint(struct journal_db *j)
-{
-	int64_t patience = j->db.busy_ms;
-
-	j->db.busy_ms = 0;
-	(void)sqlite3_wal_checkpoint_v2(j->db.handle, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
-	j->db.busy_ms = patience;
-}
-
 int journal_db_commit(struct journal_db *j, struct err *e)
 {
 	if (run(j, db_stmt(&j->db, COMMIT), e) < 0) {
 		journal_db_rollback(j);
 		return -1;
 	}
+	/* Nobody else writes or checkpoints. A person's shell may read. */
 	if (j->wal_pages > WAL_PAGES)
-		checkpoint(j);
+		(void)db_checkpoint(&j->db);
 	return 0;
 }
 

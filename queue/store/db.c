@@ -186,6 +186,17 @@ int db_step(struct db *d, sqlite3_stmt *s, struct err *e)
 	return r;
 }
 
+bool db_checkpoint(struct db *d)
+{
+	int64_t patience = d->busy_ms;
+
+	d->busy_ms = 0;
+	int rc = sqlite3_wal_checkpoint_v2(
+		d->handle, "main", SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+	d->busy_ms = patience;
+	return rc == SQLITE_OK;
+}
+
 int db_pragma(struct db *d, const char *sql, int64_t *ret, struct err *e)
 {
 	sqlite3_stmt *s = NULL;

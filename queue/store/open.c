@@ -225,14 +225,10 @@ fail:
 	return -1;
 }
 
-/* Under the lock. A reader in the way makes it fail at once, and that is all right. */
+/* Under the lock. */
 static void checkpoint(struct store *s)
 {
-	int pages = -1, done = -1;
-	s->db.busy_ms = 0;
-	int rc = sqlite3_wal_checkpoint_v2(
-		s->db.handle, "main", SQLITE_CHECKPOINT_TRUNCATE, &pages, &done);
-	if (rc == SQLITE_OK)
+	if (db_checkpoint(&s->db))
 		s->wal_pages = 0;
 }
 
