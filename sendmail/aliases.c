@@ -281,6 +281,17 @@ struct alias *aliases_find(struct aliases *a, struct span name)
 	return NULL;
 }
 
+void alias_note(struct buf *out, const char *path, const struct alias *a, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	buf_printf(out, "%s:%u: alias %.*s: ", path, a->line, (int)a->name.n, a->name.p);
+	buf_vprintf(out, fmt, ap);
+	buf_add_char(out, '\n');
+	va_end(ap);
+}
+
 void aliases_reset(struct aliases *a)
 {
 	for (size_t i = 0; i < a->n; i++)

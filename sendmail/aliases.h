@@ -39,6 +39,10 @@ struct alias *aliases_at(struct aliases *a, size_t i);
  * values lead to is not looked at: see aliases_check. */
 const char *aliases_problems(struct aliases *a);
 
+/* Adds a line to `out`: `FILE:LINE: alias NAME: what there is to say of it`. */
+__attribute__((format(printf, 4, 5))) void alias_note(
+	struct buf *out, const char *path, const struct alias *a, const char *fmt, ...);
+
 enum alias_kind { ALIAS_ADDRESS, ALIAS_PROGRAM, ALIAS_FILE, ALIAS_INCLUDE };
 /* Takes the next item off a value. False at its end. */
 bool alias_next(struct span *rest, struct span *ret, enum alias_kind *ret_kind);

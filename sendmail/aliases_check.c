@@ -26,19 +26,6 @@ struct check {
 	struct buf problems;
 };
 
-__attribute__((format(printf, 3, 4))) static void problem(
-	struct check *c, const struct alias *a, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	buf_printf(
-		&c->problems, "%s:%u: alias %.*s: ", c->path, a->line, (int)a->name.n, a->name.p);
-	buf_vprintf(&c->problems, fmt, ap);
-	buf_add_char(&c->problems, '\n');
-	va_end(ap);
-}
-
 static void open_alias(struct check *c, struct alias *a)
 {
 	a->state = ALIAS_OPEN;
@@ -98,8 +85,8 @@ static int on_mailbox(void *arg, const struct mailbox *m, struct err *e)
 		return 0;
 	}
 	if (to && to != v->a)
-		problem(c, v->a, "leads back to itself, by alias %.*s", (int)to->name.n,
-			to->name.p);
+		alias_note(&c->problems, c->path, v->a, "leads back to itself, by alias %.*s",
+			(int)to->name.n, to->name.p);
 	if (try_mailbox(c, m, e) != 0)
 		return -1;
 	v->used = true;
@@ -111,11 +98,12 @@ static void close_alias(struct check *c)
 	struct visit *v = &c->stack[--c->depth];
 
 	if (!v->any)
-		problem(c, v->a, "has no value");
+		alias_note(&c->problems, c->path, v->a, "has no value");
 	else if (!v->used)
-		problem(c, v->a, "leads to no address that can be used");
+		alias_note(&c->problems, c->path, v->a, "leads to no address that can be used");
 	if (v->a->depth == ALIASES_DEPTH_MAX + 1)
-		problem(c, v->a, "nested more than %d deep", ALIASES_DEPTH_MAX);
+		alias_note(
+			&c->problems, c->path, v->a, "nested more than %d deep", ALIASES_DEPTH_MAX);
 	v->a->state = v->used ? ALIAS_USED : ALIAS_DEAD;
 	if (c->depth > 0)
 		join(v - 1, v->a);
@@ -136,9 +124,10 @@ static void step(struct check *c)
 	}
 	v->any = true;
 	if (kind != ALIAS_ADDRESS)
-		problem(c, v->a, "leads to %s, which is not used here", alias_kind_name(kind));
+		alias_note(&c->problems, c->path, v->a, "leads to %s, which is not used here",
+			alias_kind_name(kind));
 	else if (address_list_parse(text, on_mailbox, &item, &e) != 0)
-		problem(c, v->a, "%s", e.text);
+		alias_note(&c->problems, c->path, v->a, "%s", e.text);
 }
 
 static int by_line(const void *p, const void *q)

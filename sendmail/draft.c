@@ -4,6 +4,7 @@
 #include "sendmail/draft.h"
 
 #include "base/clock.h"
+#include "base/dsn.h"
 #include "base/number.h"
 #include "base/random.h"
 #include "sendmail/compose.h"
@@ -34,11 +35,6 @@ struct draft {
 	struct buf originals; /* see add_original */
 	char dir[PATH_MAX];   /* of the queue, for the spool's file */
 };
-
-static const char *mail_domain(const struct conf_mail *conf)
-{
-	return conf->domain[0] ? conf->domain : conf->hostname;
-}
 
 /* --- recipients --- */
 
@@ -149,7 +145,7 @@ static void prepare(struct draft *d)
 	hex_encode(d->key, sizeof(d->key), d->id);
 	d->compose = (struct compose) { .sender = &d->sender,
 		.hostname = conf->hostname,
-		.domain = mail_domain(conf),
+		.domain = conf_mail_domain(conf),
 		.uid = d->o.caller,
 		.id = d->id };
 	intake_init(&d->intake, d->o.dot_ends);
@@ -161,10 +157,7 @@ static void prepare(struct draft *d)
 
 struct draft *draft_new(const struct draft_options *o, struct err *e)
 {
-	const struct recipients_rules rules = { .domain = o->conf->domain,
-		.postmaster = o->conf->postmaster,
-		.aliases = o->no_aliases ? NULL : o->conf->aliases,
-		.max = o->conf->recipients_max };
+	const struct recipients_rules rules = recipients_rules_of(o->conf, o->no_aliases);
 	struct draft *d = calloc(1, sizeof(*d));
 
 	if (!d) {
@@ -202,22 +195,12 @@ void draft_free(struct draft *d)
 int draft_set_sender(struct draft *d, const char *given, struct err *e)
 {
 	const struct sender_rules rules = { given, d->o.full_name, d->o.caller,
-		mail_domain(d->o.conf) };
+		conf_mail_domain(d->o.conf) };
 
 	return sender_settle(&rules, &d->sender, e);
 }
 
 /* --- the queue --- */
-
-static void add_xtext(struct buf *out, const char *s)
-{
-	for (; *s; s++) {
-		if (*s > ' ' && *s <= '~' && *s != '+' && *s != '=')
-			buf_add_char(out, *s);
-		else
-			buf_printf(out, "+%02X", (unsigned char)*s);
-	}
-}
 
 /* ORCPT (RFC 3461 section 4.2) of a recipient to whom an alias or `postmaster` led, "" of others,
  * and a NUL. */
@@ -227,10 +210,10 @@ static void add_original(const struct draft *d, unsigned i, struct buf *out)
 	char whole[ADDRESS_LOCAL_MAX + 1 + ADDRESS_DOMAIN_MAX + 2] = "";
 
 	name += name[0] == '\\';
-	snprintf(whole, sizeof(whole), "%s@%s", name, mail_domain(d->o.conf));
+	snprintf(whole, sizeof(whole), "%s@%s", name, conf_mail_domain(d->o.conf));
 	if (name[0] && !span_eq_nocase(span_of(whole), span_of(recipients_at(d->recipients, i)))) {
 		buf_add_str(out, "rfc822;");
-		add_xtext(out, whole);
+		dsn_add_xtext(out, span_of(whole));
 	}
 	buf_add_char(out, '\0');
 }

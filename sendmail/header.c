@@ -31,11 +31,6 @@ static const struct known {
 	{ "Resent-Message-ID", HEADER_RESENT, HEADER_RESENT_MESSAGE_ID },
 };
 
-bool header_is_field(struct span line)
-{
-	return field_begins(line);
-}
-
 bool header_next(struct span *rest, struct header_field *ret)
 {
 	struct field f;

@@ -33,8 +33,6 @@ struct header_field {
 	enum header_id id;
 };
 
-/* Whether a line begins a field, see field_begins. */
-bool header_is_field(struct span line);
 /* Takes the first field off *rest. False when nothing is left. */
 bool header_next(struct span *rest, struct header_field *ret);
 

@@ -4,6 +4,7 @@
  */
 #include "sendmail/intake.h"
 
+#include "base/field.h"
 #include "sendmail/header.h"
 
 #include <inttypes.h>
@@ -83,14 +84,14 @@ static bool is_empty_line(struct span line)
 
 static bool is_header_line(const struct intake *in, struct span line)
 {
-	return header_is_field(line) || (in->any_field && (line.p[0] == ' ' || line.p[0] == '\t'));
+	return field_begins(line) || (in->any_field && (line.p[0] == ' ' || line.p[0] == '\t'));
 }
 
 /* The line that mailbox files begin a message with; ">From " where one was quoted on its way.
  * There may be several, as each hand that the message went through added its own. */
 static bool is_from_line(struct span line)
 {
-	if (header_is_field(line)) /* "From : a@example.com" */
+	if (field_begins(line)) /* "From : a@example.com" */
 		return false;
 	while (line.n > 0 && line.p[0] == '>')
 		line = span_from(line, 1);

@@ -101,9 +101,7 @@ static int run_session(
 
 static int run_aliases(const struct conf_mail *conf, struct err *e)
 {
-	const struct recipients_rules rules = {
-		.domain = conf->domain, .postmaster = conf->postmaster, .aliases = conf->aliases
-	};
+	const struct recipients_rules rules = recipients_rules_of(conf, false);
 	struct buf problems;
 	int result;
 

@@ -103,7 +103,7 @@ int option_notify(struct options *o, const char *value, struct err *e)
 
 int option_return(struct options *o, const char *value, struct err *e)
 {
-	if (!is_word(span_of(value), "FULL") && !is_word(span_of(value), "HDRS"))
+	if (!dsn_is_ret(span_of(value)))
 		return err_set(e, EX_USAGE, "-R: full or hdrs is meant");
 	o->ret = is_word(span_of(value), "FULL") ? "FULL" : "HDRS";
 	return 0;

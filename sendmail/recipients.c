@@ -38,6 +38,14 @@ struct place {
 
 static int add_name(struct place *at, struct span name, struct err *e);
 
+struct recipients_rules recipients_rules_of(const struct conf_mail *conf, bool no_aliases)
+{
+	return (struct recipients_rules) { .domain = conf->domain,
+		.postmaster = conf->postmaster,
+		.aliases = no_aliases ? NULL : conf->aliases,
+		.max = conf->recipients_max };
+}
+
 struct recipients *recipients_new(const struct recipients_rules *rules)
 {
 	struct recipients *r = calloc(1, sizeof(*r));
@@ -60,20 +68,6 @@ void recipients_free(struct recipients *r)
 	aliases_free(r->aliases);
 	buf_done(&r->notes);
 	free(r);
-}
-
-/* What the operator has to know of an alias. */
-__attribute__((format(printf, 3, 4))) static void note(
-	struct recipients *r, const struct alias *a, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	buf_printf(&r->notes, "%s:%u: alias %.*s: ", r->rules.aliases, a->line, (int)a->name.n,
-		a->name.p);
-	buf_vprintf(&r->notes, fmt, ap);
-	buf_add_char(&r->notes, '\n');
-	va_end(ap);
 }
 
 static char lower(char c)
@@ -234,14 +228,15 @@ static int add_items(struct place *at, struct err *e)
 
 	while (alias_next(&rest, &item, &kind)) {
 		if (kind != ALIAS_ADDRESS) {
-			note(r, at->alias, "%s is not used here", alias_kind_name(kind));
+			alias_note(&r->notes, r->rules.aliases, at->alias, "%s is not used here",
+				alias_kind_name(kind));
 			continue;
 		}
 		if (address_list_parse(item, add_mailbox, at, &why) == 0)
 			continue;
 		if (r->full || (why.code != EX_DATAERR && why.code != EX_NOUSER))
 			return err_set(e, why.code, "%s", why.text);
-		note(r, at->alias, "%s", why.text);
+		alias_note(&r->notes, r->rules.aliases, at->alias, "%s", why.text);
 	}
 	return 0;
 }
@@ -277,7 +272,7 @@ static int add_alias_or_postmaster(
 		return 0;
 	if (r->full || why.code != EX_NOUSER || !is_for_postmaster(r, name))
 		return err_set(e, why.code, "%s", why.text);
-	note(r, a, "leads nowhere: its mail goes to postmaster");
+	alias_note(&r->notes, r->rules.aliases, a, "leads nowhere: its mail goes to postmaster");
 	return add_local(r, name, e);
 }
 
@@ -337,7 +332,7 @@ static int add_name(struct place *at, struct span name, struct err *e)
 	if (a && a->state != ALIAS_OPEN)
 		return add_alias_or_postmaster(at, a, name, e);
 	if (a && a != at->alias)
-		note(r, a, "leads back to itself");
+		alias_note(&r->notes, r->rules.aliases, a, "leads back to itself");
 	return add_local(r, name, e);
 }
 

@@ -6,6 +6,7 @@
 #define CENMAIL_RECIPIENTS_H
 
 #include "base/buf.h"
+#include "base/conf.h"
 #include "base/err.h"
 
 #include <stdint.h>
@@ -16,6 +17,9 @@ struct recipients_rules {
 	const char *aliases; /* path of the aliases file, read when a bare name comes; NULL: none */
 	uint64_t max;        /* recipients of one message */
 };
+
+/* As the configuration has them; the strings are borrowed of it. */
+struct recipients_rules recipients_rules_of(const struct conf_mail *conf, bool no_aliases);
 
 struct recipients;
 

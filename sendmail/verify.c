@@ -31,11 +31,6 @@ struct run {
 	int code;
 };
 
-static const char *mail_domain(const struct conf_mail *conf)
-{
-	return conf->domain[0] ? conf->domain : conf->hostname;
-}
-
 /* In sendmail's form, `name... what of it`. */
 __attribute__((format(printf, 3, 4))) static void say(
 	struct run *r, struct span name, const char *fmt, ...)
@@ -78,16 +73,14 @@ static void judge_sender(struct run *r, struct span name, const char *sent)
 
 static const char *sent_as(const struct run *r, const char *sender)
 {
-	const struct conf_pair *p =
-		sender[0] ? conf_list_match(&r->v->conf->rewrite_sender, span_of(sender)) : NULL;
-	return p ? p->rest : sender;
+	return conf_sent_as(&r->v->conf->rewrite_sender, sender);
 }
 
 static void show_sender(struct run *r)
 {
 	const struct verify *v = r->v;
 	const struct sender_rules rules = { v->options->sender, v->options->full_name, v->caller,
-		mail_domain(v->conf) };
+		conf_mail_domain(v->conf) };
 	struct sender s;
 	struct err why;
 
@@ -117,7 +110,7 @@ static int judge_author(void *arg, const struct mailbox *m, struct err *e)
 	r->authors++;
 	snprintf(text, sizeof(text), m->bare ? "%.*s@%s" : "%.*s",
 		(int)(m->addr.n < sizeof(text) ? m->addr.n : sizeof(text)), m->addr.p,
-		mail_domain(r->v->conf));
+		conf_mail_domain(r->v->conf));
 	if (address_parse(span_of(text), &a, e) != 0)
 		return -1;
 	judge_sender(r, m->addr, sent_as(r, a.text));
@@ -315,10 +308,7 @@ static int read_message(struct run *r, struct err *e)
 
 int verify_run(const struct verify *v, struct err *e)
 {
-	const struct recipients_rules rules = { .domain = v->conf->domain,
-		.postmaster = v->conf->postmaster,
-		.aliases = v->options->no_aliases ? NULL : v->conf->aliases,
-		.max = v->conf->recipients_max };
+	const struct recipients_rules rules = recipients_rules_of(v->conf, v->options->no_aliases);
 	struct run r = { .v = v, .recipients = recipients_new(&rules) };
 	int result = -1;
 

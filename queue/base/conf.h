@@ -78,6 +78,11 @@ struct conf_listen {
 /* The first pair whose pattern (`first`) an address matches, as address_match has it; NULL: none.
  */
 const struct conf_pair *conf_list_match(const struct conf_list *l, struct span address);
+/* What an envelope sender is sent as, by the rewrite_sender of a configuration. Borrowed from
+ * either; the null sender stays what it is. */
+const char *conf_sent_as(const struct conf_list *rewrite_sender, const char *sender);
+/* What is put behind a bare name in a header and a sender: `domain`, else `hostname`. */
+const char *conf_mail_domain(const struct conf_mail *c);
 
 /* Both read the whole file before they judge it; 0 or -1 (EX_CONFIG: `FILE:LINE: what, and what
  * to do`; a file that can't be read is EX_CONFIG too; EX_TEMPFAIL: want of memory or descriptors).

@@ -3,6 +3,7 @@
  */
 #include "base/address.h"
 #include "base/conf_table.h"
+#include "base/field.h"
 #include "base/hostport.h"
 
 #include <unistd.h>
@@ -62,7 +63,7 @@ int conf_check_header(struct span value, struct err *e)
 			return err_set(e, EX_CONFIG,
 				"the value of %.*s has an octet that is not ASCII",
 				conf_shown(name), name.p);
-	if (name.n + 2 + value.n > 998) /* RFC 5322 section 2.1.1 */
+	if (name.n + 2 + value.n > FIELD_LINE_MAX)
 		return err_set(e, EX_CONFIG, "%.*s: longer than a line of a message can be (998)",
 			conf_shown(name), name.p);
 	return 0;

@@ -146,6 +146,19 @@ const struct conf_pair *conf_list_match(const struct conf_list *l, struct span a
 	return NULL;
 }
 
+const char *conf_sent_as(const struct conf_list *rewrite_sender, const char *sender)
+{
+	const struct conf_pair *p =
+		sender[0] ? conf_list_match(rewrite_sender, span_of(sender)) : NULL;
+
+	return p ? p->rest : sender;
+}
+
+const char *conf_mail_domain(const struct conf_mail *c)
+{
+	return c->domain[0] ? c->domain : c->hostname;
+}
+
 int conf_mail_read(const char *path, struct conf_mail *ret, struct err *e)
 {
 	if (conf_table_read(&table, path, ret, e) < 0)

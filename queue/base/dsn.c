@@ -8,6 +8,12 @@ static bool is_hex(char c)
 	return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'F');
 }
 
+/* That stands for itself in xtext. */
+static bool is_plain(char c)
+{
+	return c >= '!' && c <= '~' && c != '+' && c != '=';
+}
+
 bool dsn_is_xtext(struct span s)
 {
 	for (size_t i = 0; i < s.n; i++) {
@@ -15,11 +21,21 @@ bool dsn_is_xtext(struct span s)
 			if (s.n - i < 3 || !is_hex(s.p[i + 1]) || !is_hex(s.p[i + 2]))
 				return false;
 			i += 2;
-		} else if (s.p[i] < '!' || s.p[i] > '~' || s.p[i] == '=') {
+		} else if (!is_plain(s.p[i])) {
 			return false;
 		}
 	}
 	return s.n > 0;
+}
+
+void dsn_add_xtext(struct buf *out, struct span s)
+{
+	for (size_t i = 0; i < s.n; i++) {
+		if (is_plain(s.p[i]))
+			buf_add_char(out, s.p[i]);
+		else
+			buf_printf(out, "+%02X", (unsigned char)s.p[i]);
+	}
 }
 
 bool dsn_is_ret(struct span s)

@@ -5,6 +5,7 @@
 #ifndef CENMAIL_DSN_H
 #define CENMAIL_DSN_H
 
+#include "base/buf.h"
 #include "base/span.h"
 
 /* Octets, as RFC 3461 section 4 allows them (ENVID) and makes room for them (ORCPT). */
@@ -14,6 +15,8 @@
 /* One or more printable octets; '+' and '=' and what is not ASCII as '+' and two digits, upper-case
  * hexadecimal. */
 bool dsn_is_xtext(struct span s);
+/* Adds s as xtext. */
+void dsn_add_xtext(struct buf *out, struct span s);
 /* FULL or HDRS, no case. */
 bool dsn_is_ret(struct span s);
 bool dsn_is_envid(struct span s);

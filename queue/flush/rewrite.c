@@ -7,8 +7,7 @@
 #include "base/address_list.h"
 #include "base/field.h"
 
-#define LINE_OCTETS 998 /* RFC 5322 section 2.1.1, without CRLF */
-#define CUTS_MAX    (REWRITE_ADDRESSES_MAX + 2)
+#define CUTS_MAX (REWRITE_ADDRESSES_MAX + 2)
 
 struct cut {
 	size_t at, n;    /* n octets of the content, from `at` on … */
@@ -22,21 +21,6 @@ struct edit {
 	unsigned cuts, addresses;
 	size_t value; /* where in the content the value under way begins */
 };
-
-/* NULL: no pattern matches. */
-static const char *replacement(const struct conf_list *senders, struct span address)
-{
-	const struct conf_pair *p = conf_list_match(senders, address);
-
-	return p ? p->rest : NULL;
-}
-
-const char *rewrite_sender(const struct conf_list *senders, const char *sender)
-{
-	const char *to = sender[0] ? replacement(senders, span_of(sender)) : NULL;
-
-	return to ? to : sender;
-}
 
 /* The fields before the empty line. */
 static struct span header_of(struct span content)
@@ -77,9 +61,9 @@ static int cut_mailbox(void *arg, const struct mailbox *m, struct err *e)
 		return err_set(e, EX_DATAERR, "over %d addresses in From and Sender",
 			REWRITE_ADDRESSES_MAX);
 	x->addresses++;
-	const char *to = m->addr.n > 0 ? replacement(x->w->senders, m->addr) : NULL;
+	const struct conf_pair *to = m->addr.n > 0 ? conf_list_match(x->w->senders, m->addr) : NULL;
 	if (to)
-		cut(x, x->value + m->begin, m->end - m->begin, span_of(to));
+		cut(x, x->value + m->begin, m->end - m->begin, span_of(to->rest));
 	return 0;
 }
 
@@ -117,9 +101,9 @@ static int cut_field(struct edit *x, const struct field *f, struct err *e)
 
 	x->value = (size_t)(f->value.p - x->content.p);
 	if (address_list_parse(f->value, cut_mailbox, x, e) == 0) {
-		if (x->cuts == first || widest_line(x, f, first) <= LINE_OCTETS)
+		if (x->cuts == first || widest_line(x, f, first) <= FIELD_LINE_MAX)
 			return 0;
-		err_set(e, EX_DATAERR, "a line would be over %d octets", LINE_OCTETS);
+		err_set(e, EX_DATAERR, "a line would be over %d octets", FIELD_LINE_MAX);
 	}
 	x->cuts = first;
 	return err_prefix(
@@ -134,7 +118,7 @@ static void keep_in_reply_to(struct edit *x, const struct field *f)
 	size_t end = (size_t)(f->raw.p - x->content.p) + f->raw.n;
 	struct span was = span_from(f->raw, (size_t)(f->value.p - f->raw.p));
 
-	if (widest_line(x, f, x->cuts) + strlen(name) > LINE_OCTETS)
+	if (widest_line(x, f, x->cuts) + strlen(name) > FIELD_LINE_MAX)
 		return;
 	cut(x, end, 0, span_of(name));
 	cut(x, end, 0, was);

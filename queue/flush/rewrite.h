@@ -18,9 +18,6 @@ struct rewrite {
 	struct span fields; /* whole fields, put before all others */
 };
 
-/* What an envelope sender is sent as. Borrowed from either; the null sender stays what it is. */
-const char *rewrite_sender(const struct conf_list *senders, const char *sender);
-
 /* The content with its header as it is sent, into `out`, which has been initialised by nobody. 1;
  * 0: it goes as it is, and out is empty; -1: no memory. Names, comments, groups and folds around an
  * address stay. A field that can't be read, or would get a line over 998 octets, is left as it is,

@@ -25,7 +25,7 @@ static int rewrite(struct flusher *f, struct batch *b, struct err *e)
 			note.text);
 	if (changed)
 		buf_done(&b->stored.content); /* big messages are held once */
-	b->sender = rewrite_sender(w.senders, b->stored.sender);
+	b->sender = conf_sent_as(w.senders, b->stored.sender);
 	return 0;
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/address.h"
 #include "base/crc.h"
+#include "base/dsn.h"
 #include "base/number.h"
 
 #include <errno.h>
@@ -21,8 +22,6 @@
 #define TIME_MAX       UINT64_C(253402300799999)
 #define MSGID_MAX      998
 #define NOTIFY_MAX     30
-#define ORCPT_MAX      500
-#define ENVID_MAX      100
 
 /* --- written --- */
 
@@ -151,7 +150,7 @@ static bool take_envelope(char **at, const char *end, struct store_submission *m
 		!fits(m->message_id, MSGID_MAX, ' ') ||
 		!take_number(at, end, "eightbit", 1, &eightbit) ||
 		!take_word(at, end, "ret", 4, &m->ret) ||
-		!take_word(at, end, "envid", ENVID_MAX, &m->envid))
+		!take_word(at, end, "envid", DSN_ENVID_MAX, &m->envid))
 		return false;
 	m->submitted = (int64_t)submitted;
 	m->uid = (uid_t)uid;
@@ -176,7 +175,7 @@ static int take_recipients(char **at, const char *end, struct incoming_file *f, 
 		f->rcpt[n] = (struct store_rcpt) { .address = address };
 		if (!is_address(address) ||
 			!take_word(at, end, "notify", NOTIFY_MAX, &f->rcpt[n].notify) ||
-			!take_word(at, end, "orcpt", ORCPT_MAX, &f->rcpt[n].orcpt))
+			!take_word(at, end, "orcpt", DSN_ORCPT_MAX, &f->rcpt[n].orcpt))
 			return err_set(e, EX_DATAERR, "recipient %u of it is not valid", n + 1);
 		n++;
 	}

@@ -4,6 +4,7 @@
  */
 #include "fuzz.h"
 
+#include "base/field.h"
 #include "base/random.h"
 #include "sendmail/compose.h"
 #include "sendmail/intake.h"
@@ -104,7 +105,7 @@ static void check_header(struct span s)
 	expect(end != NULL, "no end of the header", s);
 	struct span header = span_make(s.p, (size_t)(end - s.p) + 2), rest = header;
 	for (unsigned i = 0; header_next(&rest, &f); i++) {
-		expect(header_is_field(f.raw), "a line that is no field", f.raw);
+		expect(field_begins(f.raw), "a line that is no field", f.raw);
 		expect(!(f.flags & HEADER_REMOVED), "a field that must not leave", f.raw);
 		expect(i > 0 || f.id == HEADER_RECEIVED, "Received is not first", f.raw);
 	}

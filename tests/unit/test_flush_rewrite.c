@@ -323,13 +323,13 @@ static void test_random(void **state)
 
 static void test_sender(void **state)
 {
-	assert_string_equal(rewrite_sender(&rules, "root@host"), "ops@example.com");
-	assert_string_equal(rewrite_sender(&rules, "a@OLD.example"), "new@example.com");
-	assert_string_equal(rewrite_sender(&rules, "a@b"), "a@b");
+	assert_string_equal(conf_sent_as(&rules, "root@host"), "ops@example.com");
+	assert_string_equal(conf_sent_as(&rules, "a@OLD.example"), "new@example.com");
+	assert_string_equal(conf_sent_as(&rules, "a@b"), "a@b");
 	struct conf_pair all = { (char *)"*", (char *)"x@y" };
 	struct conf_list star = { &all, 1 };
-	assert_string_equal(rewrite_sender(&star, "a@b"), "x@y");
-	assert_string_equal(rewrite_sender(&star, ""), "");
+	assert_string_equal(conf_sent_as(&star, "a@b"), "x@y");
+	assert_string_equal(conf_sent_as(&star, ""), "");
 	check(&(struct rewrite) { .senders = &star }, "From: X <>, a\r\n\r\n",
 		"From: X <>, x@y\r\n\r\n", NULL);
 }

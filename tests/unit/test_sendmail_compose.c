@@ -1,6 +1,7 @@
 /*
  * The header as it is stored: what is removed, qualified, added and folded; and long body lines.
  */
+#include "base/field.h"
 #include "sendmail/compose.h"
 #include "sendmail/longline.h"
 
@@ -279,17 +280,17 @@ static void test_fold_behind_the_colon(void **state)
 		buf_add_str(&in, "\r\n");
 		longline_fold(buf_span(&in), &out);
 		assert_int_equal(span_find(buf_span(&out), '\r'), t[i].first);
-		assert_true(header_is_field(buf_span(&out)));
+		assert_true(field_begins(buf_span(&out)));
 	}
 	buf_clear(&in);
 	while (in.len < LONGLINE_MAX - 1)
 		buf_add_char(&in, 'N');
 	buf_add_str(&in, ": v\r\n");
-	assert_true(header_is_field(buf_span(&in)));
-	assert_false(header_is_field(span_make(in.data, LONGLINE_MAX - 1)));
+	assert_true(field_begins(buf_span(&in)));
+	assert_false(field_begins(span_make(in.data, LONGLINE_MAX - 1)));
 	in.data[LONGLINE_MAX - 1] = 'N';
 	in.data[LONGLINE_MAX] = ':';
-	assert_false(header_is_field(buf_span(&in)));
+	assert_false(field_begins(buf_span(&in)));
 	buf_done(&in);
 	buf_done(&out);
 }
