@@ -116,6 +116,9 @@ class _Remembering:
 @pytest.fixture(scope="session")
 def installation():
     """cenmail as it is installed, in a namespace of its own; of users that are not root."""
+    why = installed.why_not()
+    if why:
+        harness.not_here(why)
     one = installed.Installed()
     yield one
     one.close()

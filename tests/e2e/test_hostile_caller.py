@@ -18,8 +18,6 @@ import installed
 from installed import (ALICE, BOB, CENMAIL, FLUSH, MAILQ, NOINPUT, OK, OSERR, SENDMAIL, SPOOL, TEMPFAIL, USAGE,
                        finish)
 
-pytestmark = pytest.mark.skipif(installed.why_not() is not None, reason=str(installed.why_not()))
-
 MAIL = b"Subject: x\n\nx\n"
 LARGE = MAIL + (b"0123456789abcdef" * 4 + b"\n") * 8192  # over 512 KiB: more than stays in memory
 SOAK = os.environ.get("CENMAIL_SOAK")

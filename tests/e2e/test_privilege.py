@@ -12,8 +12,6 @@ import installed
 from harness import wait_for
 from installed import ALICE, BOB, CENMAIL, CONFIG, FLUSH, MAILQ, OK, SENDMAIL, SPOOL, TEMPFAIL
 
-pytestmark = pytest.mark.skipif(installed.why_not() is not None, reason=str(installed.why_not()))
-
 MAIL = b"Subject: x\n\nx\n"
 LARGE = MAIL + b"0123456789abcdef" * 4 * 8192 + b"\n"  # 512 KiB: more than stays in memory
 IOPRIO_SET, IOPRIO_GET = (251, 252) if os.uname().machine == "x86_64" else (30, 31)

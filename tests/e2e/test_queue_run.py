@@ -139,15 +139,6 @@ def test_who_may_not_write_the_queue(waiting, tmp_path):
     assert made_due(waiting) == []
 
 
-@pytest.fixture(scope="module")
-def host():
-    if installed.why_not():
-        pytest.skip(installed.why_not())
-    one = installed.Installed()
-    yield one
-    one.close()
-
-
 def test_as_installed(host, ses, listener):
     """The flusher reads the relay's secret, which is root's alone, and then no file of the queue has
     become root's. Anybody else is refused, though the program is set-user-ID."""

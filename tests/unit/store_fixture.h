@@ -198,4 +198,22 @@ static inline int killed_at(unsigned n, int (*fn)(void *arg), void *arg)
 #define unit(t)     cmocka_unit_test_setup_teardown(t, fixture_setup, fixture_teardown)
 #define unit_dir(t) cmocka_unit_test_setup_teardown(t, fixture_dir, fixture_teardown)
 
+/* What was stored as fixture_mail has it, 8-bit, with RET and ENVID of "abc", is read back so. */
+static inline void fixture_loads(struct fixture *f, int64_t id, struct span content)
+{
+	struct store_message got;
+	struct err e = { 0 };
+	assert_int_equal(store_load(f->s, id, &got, &e), 1);
+	assert_int_equal(got.id, id);
+	assert_int_equal(got.submitted, T0);
+	assert_int_equal(got.uid, 1000);
+	assert_string_equal(got.sender, "sender@example.com");
+	assert_string_equal(got.message_id, "<id@example.com>");
+	assert_true(got.eightbit);
+	assert_string_equal(got.ret, "HDRS");
+	assert_string_equal(got.envid, "abc");
+	assert_true(span_eq(buf_span(&got.content), content));
+	store_message_done(&got);
+}
+
 #endif

@@ -4,36 +4,7 @@
  */
 #include "sendmail/aliases_check.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
-static char path[64];
-
-static int make_path(void **state)
-{
-	snprintf(path, sizeof(path), "/tmp/cenmail-aliases.XXXXXX");
-	int fd = mkstemp(path);
-	return fd < 0 ? -1 : close(fd);
-}
-
-static int remove_path(void **state)
-{
-	return unlink(path);
-}
-
-static void write_file(struct span text)
-{
-	FILE *f = fopen(path, "w");
-
-	assert_non_null(f);
-	assert_int_equal(fwrite(text.p, 1, text.n, f), text.n);
-	assert_int_equal(fclose(f), 0);
-}
+#include "tests/unit/aliases_fixture.h"
 
 /* What newaliases says, without the path before each line's number. */
 static const char *check(const char *domain, const char *postmaster, struct span text)
@@ -43,7 +14,7 @@ static const char *check(const char *domain, const char *postmaster, struct span
 	struct buf out;
 	size_t n = 0;
 
-	write_file(text);
+	write_aliases(text);
 	buf_init(&out, 2 << 20);
 	assert_int_equal(aliases_check(&rules, &out, NULL), 0);
 	for (const char *p = buf_str(&out); *p; p += strcspn(p, "\n") + 1) {
@@ -142,7 +113,7 @@ static void test_long_chain(void **state)
 	for (int i = 0; i < 100000; i++)
 		buf_printf(&text, "a%d: a%d\n", i, i + 1);
 	buf_add_str(&text, "a100000: x@y\n");
-	write_file(buf_span(&text));
+	write_aliases(buf_span(&text));
 	buf_init(&out, 2 << 20);
 	assert_int_equal(aliases_check(&rules, &out, NULL), 0);
 	assert_non_null(strstr(buf_str(&out), "nested more than 16 deep\n"));
@@ -161,7 +132,7 @@ static void test_ceiling(void **state)
 		buf_add_str(&text, "a: x@y\n#");
 		while (text.len < ALIASES_MAX + (size_t)over)
 			buf_add_char(&text, '.');
-		write_file(buf_span(&text));
+		write_aliases(buf_span(&text));
 		assert_int_equal(aliases_read(path, &a, &e), -over);
 		if (over)
 			assert_int_equal(e.code, EX_CONFIG);
@@ -178,7 +149,7 @@ static void test_odd_octets(void **state)
 	static const char text[] = "a\0b: x@y\nc: \0z@y\n\xE5: x@y\nd: x@y\n";
 	struct aliases *a;
 
-	write_file(span_make(text, sizeof(text) - 1));
+	write_aliases(span_make(text, sizeof(text) - 1));
 	assert_int_equal(aliases_read(path, &a, NULL), 0);
 	assert_int_equal(aliases_count(a), 4);
 	assert_non_null(aliases_find(a, span_of("D")));

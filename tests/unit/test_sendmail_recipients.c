@@ -4,35 +4,7 @@
 #include "sendmail/aliases.h"
 #include "sendmail/recipients.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
-static char path[64];
-
-static void write_aliases(const char *text)
-{
-	FILE *f = fopen(path, "w");
-	assert_non_null(f);
-	fputs(text, f);
-	fclose(f);
-}
-
-static int make_path(void **state)
-{
-	snprintf(path, sizeof(path), "/tmp/cenmail-aliases.XXXXXX");
-	int fd = mkstemp(path);
-	return fd < 0 ? -1 : close(fd);
-}
-
-static int remove_path(void **state)
-{
-	return unlink(path);
-}
+#include "tests/unit/aliases_fixture.h"
 
 /* All recipients, separated by a space; the error's code in *ret_code. */
 static const char *resolve(
@@ -144,7 +116,7 @@ static void test_aliases(void **state)
 	};
 	struct recipients_rules rules = { "x.y", "", path, 100 };
 
-	write_aliases(text);
+	write_aliases(span_of(text));
 	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
 		char notes[1024];
 		int code;
@@ -171,7 +143,7 @@ static void test_alias_bounds(void **state)
 	for (int i = 0; i < 40; i++)
 		buf_printf(&text, "d%d: d%d\n", i, i + 1);
 	buf_add_str(&text, "d40: end@x\n");
-	write_aliases(buf_str(&text));
+	write_aliases(buf_span(&text));
 	resolve(&rules, "a0", &code, NULL);
 	assert_int_equal(code, 0);
 	assert_string_equal(resolve(&rules, "d30", &code, NULL), "end@x");
@@ -218,7 +190,7 @@ static void test_postmaster_catches(void **state)
 	int code;
 
 	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
-		write_aliases(t[i].aliases);
+		write_aliases(span_of(t[i].aliases));
 		const char *got = resolve(&rules, t[i].list, &code, notes);
 		if (strcmp(got, t[i].want) != 0 || code != t[i].code || !strstr(notes, t[i].note))
 			fail_msg("row %zu: %s (%d) %s", i, got, code, notes);
@@ -248,7 +220,7 @@ static void test_alias_over_the_maximum(void **state)
 	struct recipients_rules rules = { "", "", path, 3 };
 	int code;
 
-	write_aliases("all: some, d@x\nsome: a@x, b@x, c@x\n");
+	write_aliases(span_of("all: some, d@x\nsome: a@x, b@x, c@x\n"));
 	assert_string_equal(resolve(&rules, "some", &code, NULL), "a@x b@x c@x");
 	assert_int_equal(code, 0);
 	resolve(&rules, "all", &code, NULL);
@@ -266,7 +238,7 @@ static void test_all_or_nothing(void **state)
 	struct recipients *r = recipients_new(&rules);
 	struct err e = { 0 };
 
-	write_aliases("all: some, d@x, e@x\nsome: a@x, b@x, c@x\n");
+	write_aliases(span_of("all: some, d@x, e@x\nsome: a@x, b@x, c@x\n"));
 	assert_int_equal(recipients_add(r, span_of("z@x"), &e), 0);
 	assert_int_equal(recipients_add(r, span_of("all"), &e), -1);
 	assert_true(recipients_are_full(r));

@@ -8,8 +8,6 @@ static void stores_what_was_given(void **state)
 {
 	struct fixture *f = *state;
 	struct fixture_mail x;
-	struct store_message got;
-	struct err e = { 0 };
 	fixture_mail(&x, "Subject: x\r\n\r\n\xe4\xbd\xa0\r\n", "a@example.com", "\"x' y\"@b", NULL);
 	x.m.eightbit = true;
 	x.m.ret = "HDRS";
@@ -17,17 +15,7 @@ static void stores_what_was_given(void **state)
 	x.rcpt[0].notify = "SUCCESS,FAILURE";
 	x.rcpt[0].orcpt = "rfc822;a@example.com";
 	int64_t id = fixture_put(f, &x.m);
-	assert_int_equal(store_load(f->s, id, &got, &e), 1);
-	assert_int_equal(got.id, id);
-	assert_int_equal(got.submitted, T0);
-	assert_int_equal(got.uid, 1000);
-	assert_string_equal(got.sender, "sender@example.com");
-	assert_string_equal(got.message_id, "<id@example.com>");
-	assert_true(got.eightbit);
-	assert_string_equal(got.ret, "HDRS");
-	assert_string_equal(got.envid, "abc");
-	assert_true(span_eq(buf_span(&got.content), x.m.content));
-	store_message_done(&got);
+	fixture_loads(f, id, x.m.content);
 	ask_is(f, "select count(*) from recipient where length(once)=16", "2");
 	ask_is(f, "select count(distinct once) from recipient", "2");
 	ask_is(f, "select notify||' '||orcpt from recipient where id=1",
