@@ -84,6 +84,27 @@ static int on_wal(void *arg, sqlite3 *handle, const char *name, int pages)
 	return SQLITE_OK;
 }
 
+/* A database in which nothing was made yet: whoever was making it was cut short, before it was in
+ * WAL mode. */
+static bool is_blank(const char *path)
+{
+	static const char question[] = "SELECT NOT EXISTS(SELECT 1 FROM sqlite_master)"
+				       " AND (SELECT application_id FROM pragma_application_id)=0"
+				       " AND (SELECT user_version FROM pragma_user_version)=0";
+	const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE;
+	sqlite3 *handle = NULL;
+	sqlite3_stmt *s = NULL;
+
+	bool blank =
+		sqlite3_open_v2(path, &handle, flags, NULL) == SQLITE_OK &&
+		sqlite3_db_config(handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL) == SQLITE_OK &&
+		sqlite3_prepare_v2(handle, question, -1, &s, NULL) == SQLITE_OK &&
+		sqlite3_step(s) == SQLITE_ROW && sqlite3_column_int(s, 0);
+	sqlite3_finalize(s);
+	sqlite3_close(handle);
+	return blank;
+}
+
 int journal_db_open(struct journal_db *j, const char *path, bool create, struct err *e)
 {
 	struct stat st;
@@ -91,7 +112,9 @@ int journal_db_open(struct journal_db *j, const char *path, bool create, struct 
 	bool fresh = create && (stat(path, &st) < 0 || st.st_size == 0);
 
 	*j = (struct journal_db) { .wal_pages = 0 };
-	if (db_open(&j->db, path, fresh, DB_BUSY_MS, e) < 0)
+	if (db_open(&j->db, path, fresh, DB_BUSY_MS, e) < 0 &&
+		(!create || fresh || !is_blank(path) ||
+			db_open(&j->db, path, true, DB_BUSY_MS, e) < 0))
 		return -1;
 	if (check(&j->db, path, create, e) < 0 || db_prepare(&j->db, sql, STATEMENTS, e) < 0) {
 		db_close(&j->db);

@@ -39,19 +39,25 @@ static int setup(void **state)
 	return 0;
 }
 
-static int teardown(void **state)
+static void remove_database(const char *database)
 {
 	static const char *const ends[] = { "", "-wal", "-shm", ".lock" };
+
+	for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+		char path[160];
+		snprintf(path, sizeof path, "%s%s", database, ends[i]);
+		(void)unlink(path);
+	}
+}
+
+static int teardown(void **state)
+{
 	struct world *w = *state;
 
 	journal_close(w->journal);
 	replies_abandon(w->replies);
 	replies_unref(w->replies);
-	for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
-		char path[128];
-		snprintf(path, sizeof path, "%s%s", w->path, ends[i]);
-		(void)unlink(path);
-	}
+	remove_database(w->path);
 	assert_int_equal(rmdir(w->dir), 0);
 	free(w);
 	return 0;
@@ -148,6 +154,40 @@ static void test_restart(void **state)
 	assert_int_equal(doubts(w), 1);
 	message_unref(m);
 	message_unref(done);
+}
+
+/* The power went, or a kill came, while the file was being made: the next start makes it whole. One
+ * that holds something of somebody else's stays as it is. */
+static void test_a_making_cut_short(void **state)
+{
+	static const struct {
+		const char *sql;
+		int result;
+	} table[] = {
+		{ "PRAGMA auto_vacuum=INCREMENTAL; PRAGMA user_version=1; PRAGMA user_version=0",
+			0 },
+		{ "PRAGMA journal_mode=WAL; PRAGMA user_version=1; PRAGMA user_version=0", 0 },
+		{ "CREATE TABLE theirs(x)", -1 },
+		{ "PRAGMA application_id=7", -1 },
+	};
+	struct world *w = *state;
+	struct journal *journal;
+	struct err e = { 0 };
+	char path[128];
+
+	snprintf(path, sizeof path, "%s/other.db", w->dir);
+	for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+		sqlite3 *db;
+		assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+		assert_int_equal(sqlite3_exec(db, table[i].sql, NULL, NULL, NULL), SQLITE_OK);
+		assert_int_equal(sqlite3_close(db), SQLITE_OK);
+		assert_int_equal(journal_open(&journal, path, KEEP_MS, &e), table[i].result);
+		if (table[i].result == 0)
+			journal_close(journal);
+		else
+			assert_non_null(strstr(e.text, "other.db: is not "));
+		remove_database(path);
+	}
 }
 
 static void test_twins(void **state)
@@ -322,6 +362,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_states),
 		TEST(test_restart),
+		TEST(test_a_making_cut_short),
 		TEST(test_twins),
 		TEST(test_settled_by_hand),
 		TEST(test_a_reader_in_the_way),
