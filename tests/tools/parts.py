@@ -199,7 +199,7 @@ class Queue:
         self.directory = directory
         self.prefix = list(prefix)
         self.database = directory / "spool" / "queue.db"
-        self.database.parent.mkdir(mode=0o700, parents=True)
+        self.database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.conf = directory / "cenmail.conf"
         (directory / "aliases").write_text("")
         self.settings = {"queue": self.database, "hostname": "shanghai.example.com",
