@@ -5,7 +5,6 @@ import concurrent.futures
 import contextlib
 import fcntl
 import os
-import random
 import re
 import signal
 import sqlite3
@@ -13,6 +12,7 @@ import subprocess
 import time
 
 import incoming
+import kill_points
 import pytest
 from harness import build_dir, run
 
@@ -313,21 +313,18 @@ def test_synced_before_it_is_named_and_named_before_it_is_said(way, tmp_path, ca
 def test_killed_at_a_system_call(way, tmp_path, can_trace):
     """A11 on this way: exit 0 seen means that it is there; else it is there whole, or not."""
     with migration(way):
+        way.write(lock_wait="0")
         traced(way, tmp_path / "trace")
-        calls = len((tmp_path / "trace").read_text().splitlines())
+        calls = kill_points.points_of(tmp_path / "trace")
         name, = way.incoming.names
         (way.incoming.path / name).unlink()
-        seed = int(os.environ.get("CENMAIL_SEED", random.randrange(1 << 30)))
-        points = range(1, calls + 1)
-        if not SOAK:  # the last quarter is where files are made
-            points = random.Random(seed).sample(points[calls * 3 // 4:], 6)
-        print(f"seed {seed}: {len(points)} points of {calls}")
+        # The last quarter is where files are made.
+        points = kill_points.sample(calls[0 if SOAK else len(calls) * 3 // 4:], 6, "all calls")
         acknowledged = 0
-        way.write(lock_wait="0")
-        for n in points:
-            done = traced(way, "/dev/null", "-e", f"inject=all:signal=KILL:when={n}")
+        for point in points:
+            done = traced(way, "/dev/null", *kill_points.at(point))
             acknowledged += done.returncode == 0
-            assert done.returncode in (0, 137, -9), (n, done)
+            assert done.returncode in (0, 137, -9), (point, done)
     there = sum(not n.endswith(".tmp") for n in way.incoming.names)
     assert acknowledged <= there <= len(points)
     run_done = way.flush()
