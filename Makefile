@@ -71,7 +71,8 @@ OBJS  := $(SRCS:%.c=$(BUILD)/obj/%.o)
 LIB   := $(BUILD)/libcenmail.a
 BINS  := $(BUILD)/sendmail $(BUILD)/cenmail-flush $(BUILD)/cenmail-listen
 UNITS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
-TOOLS := $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(wildcard tests/tools/*.c))
+TOOLS := $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(wildcard tests/tools/*.c)) \
+	$(patsubst tests/fault/%.c,$(BUILD)/fault/%,$(wildcard tests/fault/*.c))
 
 all: $(BINS)
 
@@ -122,6 +123,9 @@ $(BUILD)/unit/%: tests/unit/%.c $(LIB) Makefile $(BUILD)/settings
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS_OWN) $(CFLAGS_ALL) -MMD -MP -MF $@.d $(LDFLAGS_ALL) -o $@ $< $(LIB) \
 		-lcmocka $(LIBS_LISTEN)
+$(BUILD)/fault/%: tests/fault/%.c $(LIB) Makefile $(BUILD)/settings
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS_OWN) $(CFLAGS_ALL) -MMD -MP -MF $@.d $(LDFLAGS_ALL) -o $@ $< $(LIB) -lsqlite3
 # Test tools stand alone: they share no code with what they test.
 $(BUILD)/tools/%: tests/tools/%.c $(wildcard tests/tools/*/*.h) Makefile $(BUILD)/settings
 	@mkdir -p $(@D)

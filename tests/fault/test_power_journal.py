@@ -17,7 +17,7 @@ from power_judge import SEED, SOAK, Replay, brief, choose, judge, lost_only, no_
 
 COUNT = 300 if SOAK else 120
 KEPT, TORN = 60, 250
-RECOVERIES = 300 if SOAK else 5
+RECOVERIES = 200 if SOAK else 5
 
 
 class Day:

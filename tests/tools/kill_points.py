@@ -7,8 +7,8 @@ import re
 
 from harness import run
 
-CALLS = ("write,pwrite64,writev,sendto,ftruncate,fsync,fdatasync,rename,renameat,renameat2,link,linkat,"
-         "unlink,unlinkat,mknod,mknodat,mkdir,mkdirat")
+CALLS = ("write,pwrite64,writev,sendto,ftruncate,fsync,fdatasync,rename,renameat,renameat2,link,"
+         "linkat,unlink,unlinkat,mknod,mknodat,mkdir,mkdirat")
 SOAK = "CENMAIL_SOAK" in os.environ
 SEED = int(os.environ.get("CENMAIL_SEED", random.randrange(1 << 32)))
 ENV = {"ASAN_OPTIONS": "detect_leaks=0"}  # its leak check can't be traced

@@ -1,5 +1,5 @@
-"""A disk that loses its power. What was synced is there. Of the rest each write is there, or not, or
-a part of its sectors of 512 octets; a file may have grown without its data, or not have grown; each
+"""A disk that loses its power. What was synced is there. Of the rest each write is there, or not,
+or a part of its sectors of 512 octets; a file may have grown without its data, or not have grown; each
 name that was made, moved or taken away is so only if its directory was synced, else perhaps. A sync
 of a file does nothing for its name, and fdatasync nothing for what shortens a file: no file system
 that we know forgets as much as this one may."""

@@ -1,5 +1,5 @@
-"""What the programs of a recorded history had acknowledged, and when; and whether what is found in a
-spool directory keeps those promises. It looks at what is public: the views, `content`, the files of
+"""What the programs of a recorded history had acknowledged, and when; and whether what is found in
+a spool directory keeps those promises. It looks at what is public: the views, `content`, the files of
 incoming/."""
 
 import collections

@@ -3,11 +3,11 @@ submitted in every way there is, a flusher delivers, puts off and settles, impor
 an operator changes a row; a bare shell takes the WAL away. What was acknowledged, and by which
 process, goes to `facts`, a line of JSON each:
 
-    init PID · accepted PID ID (by its exit 0) · session PID [ID…] (by its 250s) · changed PID ID
+    init PID · accepted PID ID (by its exit 0) · session PID [ID…] (its 250s) · changed PID ID
 
     power_history.py day DIRECTORY RELAY-URL SIZE…   (the sizes of messages beside the small ones)
-    power_history.py recover DIRECTORY RELAY-URL SIZE…   (what follows a power cut; `begin`: one in
-                                                          --init, which is run again)
+    power_history.py recover DIRECTORY RELAY-URL SIZE…   (what follows a power cut)
+    power_history.py begin DIRECTORY RELAY-URL SIZE…   (the same, where --init had not ended)
 """
 
 import concurrent.futures
@@ -174,8 +174,8 @@ class History:
 def lines(mail):
     head = re.sub(rb"\r?\n", b"\r\n", mail.message.given)
     head += b"" if head.endswith(b"\r\n") else b"\r\n"
-    return [f"MAIL FROM:<{mail.message.sender}>", *[f"RCPT TO:<{r}>" for r in mail.recipients], "DATA",
-            re.sub(rb"(?m)^\.", b"..", head) + b".\r\n"]
+    return [f"MAIL FROM:<{mail.message.sender}>", *[f"RCPT TO:<{r}>" for r in mail.recipients],
+            "DATA", re.sub(rb"(?m)^\.", b"..", head) + b".\r\n"]
 
 
 def until(condition, deadline=30):

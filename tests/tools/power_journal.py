@@ -1,6 +1,6 @@
 """A day of the listener in some seconds, to be run under strace (power_trace): its journal is made,
-clients on several connections bring messages with tokens, SES takes, refuses and once is silent, the
-listener is stopped, and killed, and starts again.
+clients on several connections bring messages with tokens, SES takes, refuses and once is silent,
+the listener is stopped, and killed, and starts again.
 
     power_journal.py DIRECTORY UPSTREAM-URL COUNT
 
@@ -129,7 +129,8 @@ def complaints(directory, facts):
                 if db.execute("select 1 from sqlite_master where name='journal'").fetchone():
                     ident = db.execute("select id from journal").fetchone()[0]
                     states = dict(db.execute("select recipient, state from in_doubt"))
-                    for to, state, answer in db.execute("select recipient,state,answer from relayed"):
+                    for to, state, answer in db.execute(
+                            "select recipient, state, answer from relayed"):
                         states[to], answers[to] = state, answer
     except sqlite3.Error as e:
         return [f"journal.db: {e}"]

@@ -1,5 +1,5 @@
-"""Which disks are rebuilt from a trace, and what is wrong with them. A point is a cut and how the disk
-is found: what was not synced is lost, kept, or torn (power_disk)."""
+"""Which disks are rebuilt from a trace, and what is wrong with them. A point is a cut and how the
+disk is found: what was not synced is lost, kept, or torn (power_disk)."""
 
 import os
 import random
@@ -8,12 +8,12 @@ import power_disk
 
 SOAK = "CENMAIL_SOAK" in os.environ
 SEED = int(os.environ.get("CENMAIL_SEED", random.randrange(1 << 32)))
-TORN_EACH = 20  # in a soak: states at each cut; otherwise a sample
+TORN_EACH = 5  # in a soak: states at each cut; otherwise a sample
 
 
 class Replay:
-    """A trace with what had been acknowledged. A cut is a number of operations after which the power
-    goes. skip: operations that are left out, for controls."""
+    """A trace with what had been acknowledged. A cut is a number of operations after which the
+    power goes. skip: operations that are left out, for controls."""
 
     def __init__(self, trace, facts, skip=lambda op: False):
         self.ops = [op for op in trace.ops if not skip(op)]
@@ -25,8 +25,8 @@ class Replay:
         return [fact for fact in self.facts if fact.at < self.keys[cut]]
 
     def settled_cuts(self):
-        """Those before which something was synced or acknowledged: what is there at least changes at
-        no other."""
+        """Those before which something was synced or acknowledged: what is there at least changes
+        at no other."""
         found, known = [], -1
         for cut in range(len(self.ops) + 1):
             if len(self.known(cut)) != known or cut and self.ops[cut - 1].kind == "sync":

@@ -6,8 +6,8 @@ import collections
 import os
 import re
 
-CALLS = ("open,openat,creat,write,pwrite64,writev,pwritev,pwritev2,sendto,sendmsg,ftruncate,truncate,"
-         "fallocate,copy_file_range,rename,renameat,renameat2,link,linkat,unlink,unlinkat,mknod,"
+CALLS = ("open,openat,creat,write,pwrite64,writev,pwritev,pwritev2,sendto,sendmsg,ftruncate,"
+         "truncate,fallocate,copy_file_range,rename,renameat,renameat2,link,linkat,unlink,unlinkat,mknod,"
          "mknodat,mkdir,mkdirat,rmdir,symlink,symlinkat,fsync,fdatasync,sync,syncfs,"
          "sync_file_range,msync,mmap,exit_group")
 
@@ -50,8 +50,8 @@ def name(argument):
 
 
 def descriptor(argument):
-    """What a descriptor stands for: a path, "pipe:[…]", "socket:[…]"; nothing when it is a file that
-    has no name any more."""
+    """What a descriptor stands for: a path, "pipe:[…]", "socket:[…]"; nothing for a file that has no
+    name any more."""
     found = NAMED.match(argument)
     assert found, argument
     if found.group(3):
