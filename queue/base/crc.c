@@ -9,6 +9,15 @@
 #include <stdbool.h>
 #include <string.h>
 
+/* What the C library knows of the processor already. To ask the processor costs a submission
+ * two percent on a virtual machine, where each CPUID is a trip to the host and back. */
+#if defined(__x86_64__) && __has_include(<sys/platform/x86.h>)
+#include <sys/platform/x86.h>
+#define HAS_SSE42() CPU_FEATURE_ACTIVE(SSE4_2)
+#elif defined(__x86_64__)
+#define HAS_SSE42() __builtin_cpu_supports("sse4.2")
+#endif
+
 #define POLYNOMIAL 0x82F63B78u /* Castagnoli's, bits reversed */
 
 /* table[k][i]: what octet i does to the sum k octets later. */
@@ -92,7 +101,7 @@ __attribute__((target("sse4.2"))) static uint32_t by_instruction(
 uint32_t crc32c(uint32_t crc, const void *p, size_t n)
 {
 #if defined(__x86_64__)
-	if (__builtin_cpu_supports("sse4.2"))
+	if (HAS_SSE42())
 		return by_instruction(crc, p, n);
 #endif
 	return crc32c_by_table(crc, p, n);
