@@ -6,20 +6,18 @@ differences, so every figure is a median of runs that are interleaved with the f
 """
 
 import argparse
-import concurrent.futures
 import contextlib
 import os
 import pathlib
 import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
 
-import corpus  # noqa: E402
+import calls  # noqa: E402
 import filled  # noqa: E402
 import parts  # noqa: E402
 from harness import build_dir  # noqa: E402
@@ -39,10 +37,8 @@ def table(title, head, rows):
             print("  " + "  ".join("-" * w for w in widths))
 
 
-# --- the road: a full queue through the long link ---
-
 class Cenmail:
-    """Our own programs. A peer (Postfix, dma, nullmailer) will be a class with the same calls."""
+    """Our own programs. A peer will be a class with the same calls."""
 
     name = "cenmail, one connection"
 
@@ -100,45 +96,6 @@ def bench_road(directory, runs):
           rows)
 
 
-# --- one call of sendmail ---
-
-def timed(argv, stdin, env, times):
-    for _ in range(times):
-        began = time.perf_counter()
-        subprocess.run(argv, input=stdin, env=env, check=True, stderr=subprocess.DEVNULL)
-        yield time.perf_counter() - began
-
-
-def at_once(argv, stdin, env, callers, each):
-    with concurrent.futures.ThreadPoolExecutor(callers) as pool:
-        work = [pool.submit(lambda: list(timed(argv, stdin, env, each))) for _ in range(callers)]
-        return [t for done in work for t in done.result()]
-
-
-def ms(times):
-    times = sorted(times)
-    return [f"{statistics.median(times) * 1000:.1f}", f"{times[len(times) * 99 // 100] * 1000:.1f}",
-            f"{times[-1] * 1000:.1f}"]
-
-
-def bench_sendmail(directory, runs):
-    queue = parts.Queue(directory / "calls")
-    message = corpus.plain(1, OCTETS)
-    what = [("/bin/true (the floor)", ["/bin/true"]),
-            ("sendmail -t -i", [str(build_dir() / "sendmail"), "-t", "-i"])]
-    rows = []
-    for callers, each in ((1, 100), (8, 25), (32, 8)):
-        times = {name: [] for name, _ in what}
-        for _ in range(runs):
-            for name, argv in what:
-                times[name] += at_once(argv, message, {**queue.env, "LC_ALL": "C"}, callers, each)
-        for name, _ in what:
-            rows.append([f"{name}, {callers} at once", len(times[name]), *ms(times[name])])
-    queue.whole()
-    table(f"one call with a message of {OCTETS} octets, milliseconds as its caller sees them",
-          ["", "calls", "median", "p99", "worst"], rows)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one run of each, for a look")
@@ -151,7 +108,7 @@ def main():
         if given.what in (None, "road"):
             bench_road(pathlib.Path(directory), runs)
         if given.what in (None, "sendmail"):
-            bench_sendmail(pathlib.Path(directory), runs)
+            calls.bench_sendmail(pathlib.Path(directory), runs, table)
 
 
 if __name__ == "__main__":

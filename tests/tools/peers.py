@@ -22,7 +22,8 @@ PEERS = ["postfix", "bsd-mailx", "s-nail", "mutt", "git-email", "php-cli", "libe
          "libmime-lite-perl", "ruby-mail", "cron", "at", "anacron", "logwatch", "fail2ban",
          "pflogsumm"]
 ALONE = ["mdadm"]  # without what it depends on (udev): only its monitor is of interest
-APART = {"postfix"}
+RIVALS = ["dma", "nullmailer"]  # each a mail server in Postfix's place, for the benchmark alone
+APART = {"postfix", *RIVALS}
 BYTES_MAX = 60_000_000  # they are half of that
 TRIES = 3
 
@@ -87,18 +88,22 @@ def _tidy(root):
             shutil.rmtree(root / name)
 
 
+def _unpack(archives, tree):
+    """A file of Postfix's into `tree`/postfix, one apart likewise, all others into /all."""
+    for archive in sorted(archives):
+        package = archive.name.split("_")[0]
+        to = tree / (package if package in APART else "all")
+        to.mkdir(parents=True, exist_ok=True)
+        _run(["dpkg", "-x", str(archive), str(to)])
+        _tidy(to)
+
+
 def _fill(tree):
-    """All of it into `tree`, a file of Postfix's into `tree`/postfix, all others into /all."""
     with tempfile.TemporaryDirectory(dir=_cache()) as new:
         new = pathlib.Path(new)
         wanted = _wanted(new)
         _run([*_apt(new), "download", *(f"{name}={version}" for name, version in wanted)], cwd=new)
-        for archive in sorted(new.glob("*.deb")):
-            package = archive.name.split("_")[0]
-            to = tree / (package if package in APART else "all")
-            to.mkdir(parents=True, exist_ok=True)
-            _run(["dpkg", "-x", str(archive), str(to)])
-            _tidy(to)
+        _unpack(new.glob("*.deb"), tree)
     (tree / "versions").write_text("".join(f"{name} {version}\n" for name, version in wanted))
 
 
@@ -114,6 +119,12 @@ def fetch():
             _fill(tree)
             mark.write_text(stamp)
     return tree
+
+
+def fetch_rivals(directory):
+    """The benchmark's own into `directory`, one beside the other."""
+    _run([*_apt(directory), "download", *RIVALS], cwd=directory)
+    _unpack(directory.glob("*.deb"), directory)
 
 
 def version(package):
