@@ -94,11 +94,17 @@ static int become_owner(const char *queue, struct err *e)
 
 static int init(const struct conf_mail *c, struct err *e)
 {
-	bool created = false;
+	int64_t from, to;
 
-	if (store_init(c->queue, &created, e) < 0)
+	if (store_init(c->queue, &from, &to, e) < 0)
 		return -1;
-	printf("%s: %s\n", c->queue, created ? "created" : "is there, and up to date");
+	if (from == 0)
+		printf("%s: created\n", c->queue);
+	else if (from == to)
+		printf("%s: is there, and up to date\n", c->queue);
+	else
+		printf("%s: brought from version %lld to %lld\n", c->queue, (long long)from,
+			(long long)to);
 	return 0;
 }
 

@@ -1,11 +1,13 @@
 /*
- * `cenmail-flush --init`: the one place that makes a queue. A kill at any moment leaves either no
- * queue.db or a whole one: it is built under another name, and linked to its own when it is done.
+ * `cenmail-flush --init`: the one place that makes a queue, or brings one up to date. A kill at any
+ * moment leaves either no queue.db or a whole one: it is built under another name, and linked to
+ * its own when it is done.
  */
 #include "store/internal.h"
 
 #include "base/clock.h"
 #include "store/init.h"
+#include "store/migrate.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -23,6 +25,7 @@ struct init {
 	const char *path;
 	struct buf dir, name, other; /* the directory; a path under way */
 	int flush_fd, queue_fd;
+	int64_t from; /* the version that was there; 0: none */
 };
 
 bool init_is_network(long type)
@@ -209,16 +212,52 @@ static int quick_check(struct db *d, const char *path, struct err *e)
 	return r;
 }
 
+static int open_queue(struct init *in, struct db *d, struct err *e)
+{
+	if (db_open(d, in->path, false, DB_BUSY_MS, e) == 0)
+		return 0;
+	return err_prefix(
+		e, "not a queue that can be used; move it away, or put back a good copy: ");
+}
+
 /* Opens what is there as everybody will, which also makes the WAL that then stays. */
 static int check_queue(struct init *in, bool thorough, struct err *e)
 {
 	struct db d;
-	if (db_open(&d, in->path, false, DB_BUSY_MS, e) < 0)
-		return err_prefix(
-			e, "not a queue that can be used; move it away, or put back a good copy: ");
+	if (open_queue(in, &d, e) < 0)
+		return -1;
 	int r = store_check(&d, in->path, e);
 	if (r == 0 && thorough)
 		r = quick_check(&d, in->path, e);
+	db_close(&d);
+	return r;
+}
+
+/* The version of what is there. 0 or -1. */
+static int read_version(struct init *in, int64_t *ret, struct err *e)
+{
+	struct db d;
+	if (open_queue(in, &d, e) < 0)
+		return -1;
+	int r = store_version(&d, in->path, ret, e);
+	db_close(&d);
+	return r;
+}
+
+/* Under both locks: no flusher is there, and a sender that waits finds a version it does not know,
+ * and takes the second way in. */
+static int migrate_queue(struct init *in, struct err *e)
+{
+	struct db d;
+	int64_t version;
+	if (take_locks(in, e) < 0 || open_queue(in, &d, e) < 0)
+		return -1;
+	int r = store_version(&d, in->path, &version, e);
+	if (r == 0 && migrate_knows(version)) { /* another --init may have been quicker */
+		r = quick_check(&d, in->path, e);
+		if (r == 0)
+			r = migrate(&d, &in->from, e);
+	}
 	db_close(&d);
 	return r;
 }
@@ -232,27 +271,34 @@ static int exists(const char *path, struct err *e)
 	return errno == ENOENT ? 0 : err_sys(e, EX_CONFIG, "%s", path);
 }
 
-static int init(struct init *in, bool *ret_created, struct err *e)
+/* Under the locks, and once more looked for. */
+static int create_if_none(struct init *in, struct err *e)
+{
+	if (take_locks(in, e) < 0)
+		return -1;
+	int there = exists(in->path, e);
+	if (there == 0)
+		return create(in, e);
+	return there < 0 ? -1 : read_version(in, &in->from, e);
+}
+
+static int init(struct init *in, struct err *e)
 {
 	if (check_directory(in, e) < 0 || make_files(in, e) < 0)
 		return -1;
 	int there = exists(in->path, e);
-	if (there == 0) {
-		if (take_locks(in, e) < 0)
-			return -1;
-		there = exists(in->path, e);
-		if (there == 0 && create(in, e) < 0)
-			return -1;
-	}
-	/* A draft may be left of one that was killed just after it had linked it. */
-	if (there < 0 || remove_draft(in, e) < 0 || check_queue(in, there, e) < 0 ||
-		sync_directory(in, e) < 0)
+	if (there < 0 || (there ? read_version(in, &in->from, e) : create_if_none(in, e)) < 0)
 		return -1;
-	*ret_created = !there;
-	return 0;
+	bool old = migrate_knows(in->from);
+	if (old && migrate_queue(in, e) < 0)
+		return -1;
+	/* A draft may be left of one that was killed just after it had linked it. */
+	if (remove_draft(in, e) < 0 || check_queue(in, there && !old, e) < 0)
+		return -1;
+	return sync_directory(in, e);
 }
 
-int store_init(const char *path, bool *ret_created, struct err *e)
+int store_init(const char *path, int64_t *ret_from, int64_t *ret_to, struct err *e)
 {
 	struct init in = { .path = path, .flush_fd = -1, .queue_fd = -1 };
 	buf_init(&in.dir, STORE_PATH_MAX);
@@ -261,7 +307,7 @@ int store_init(const char *path, bool *ret_created, struct err *e)
 	lock_path(path, ".", &in.dir);
 	int r = strlen(path) > STORE_PATH_MAX - 32
 			? err_set(e, EX_CONFIG, "%s: the path is too long", path)
-			: init(&in, ret_created, e);
+			: init(&in, e);
 	if (in.queue_fd >= 0)
 		close(in.queue_fd);
 	if (in.flush_fd >= 0)
@@ -269,5 +315,9 @@ int store_init(const char *path, bool *ret_created, struct err *e)
 	buf_done(&in.dir);
 	buf_done(&in.name);
 	buf_done(&in.other);
+	if (r == 0) {
+		*ret_from = in.from;
+		*ret_to = STORE_VERSION;
+	}
 	return r;
 }

@@ -10,7 +10,7 @@
 #include "store/store.h"
 
 #define STORE_APPLICATION_ID 0x63656e6d /* "cenm" */
-#define STORE_VERSION        1          /* user_version that this program reads and writes */
+#define STORE_VERSION        2          /* user_version that this program reads and writes */
 #define STORE_WAL_PAGES      128        /* past this, whoever commits checkpoints */
 #define STORE_FRAME          4120       /* octets of a page in the WAL */
 #define STORE_TIME_MAX       INT64_C(253402300799999)
@@ -26,7 +26,10 @@ struct store {
 	int wal_pages; /* after the last commit, as SQLite told it */
 };
 
-/* Application and version of an open database; EX_CONFIG with words when they are not ours. */
+/* The version of an open database; EX_CONFIG with words when it is no queue. */
+int store_version(struct db *d, const char *path, int64_t *ret, struct err *e);
+/* That, and that it is the version that this program knows; EX_CONFIG with words when they are not
+ * ours. */
 int store_check(struct db *d, const char *path, struct err *e);
 
 /* A write transaction under queue.lock. 0 or -1 (nothing is held then). */

@@ -31,15 +31,21 @@ static int check_version(int64_t version, const char *path, struct err *e)
 					: "this program is too old for it");
 }
 
-int store_check(struct db *d, const char *path, struct err *e)
+int store_version(struct db *d, const char *path, int64_t *ret, struct err *e)
 {
-	int64_t application = 0, version = 0;
+	int64_t application = 0;
 	if (db_pragma(d, "PRAGMA application_id", &application, e) < 0 ||
-		db_pragma(d, "PRAGMA user_version", &version, e) < 0)
+		db_pragma(d, "PRAGMA user_version", ret, e) < 0)
 		return -1;
 	if (application != STORE_APPLICATION_ID)
 		return err_set(e, EX_CONFIG, "%s: is not a cenmail queue; " INIT_HINT, path);
-	return check_version(version, path, e);
+	return 0;
+}
+
+int store_check(struct db *d, const char *path, struct err *e)
+{
+	int64_t version = 0;
+	return store_version(d, path, &version, e) < 0 ? -1 : check_version(version, path, e);
 }
 
 static int open_database(struct store *s, const char *path, struct err *e)

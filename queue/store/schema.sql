@@ -1,4 +1,5 @@
--- The queue of cenmail, version 1. See cenmail-queue(7).
+-- The queue of cenmail, version 2. See cenmail-queue(7). What changes here changes in the step to the
+-- next version too: migrate_N.sql.
 --
 -- A recipient's states, and who moves it:
 --
@@ -97,6 +98,7 @@ CREATE TABLE recipient(
 CREATE INDEX recipient_message ON recipient(message);
 CREATE INDEX recipient_open ON recipient(message) WHERE state IN ('queued','held');
 CREATE INDEX recipient_due ON recipient(next_try) WHERE state='queued';
+CREATE INDEX recipient_settled ON recipient(state,settled) WHERE settled IS NOT NULL;
 
 -- One try at one recipient; or, by default, one change by hand. Kept when the message goes.
 CREATE TABLE attempt(
@@ -113,6 +115,24 @@ CREATE TABLE attempt(
  maybe_sent INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX attempt_message ON attempt(message);
+CREATE INDEX attempt_at ON attempt(at);
+
+-- How far the freeing of content has come, of what was sent and of what failed: all that was settled
+-- up to (settled, recipient) has been looked at.
+CREATE TABLE freed(
+ state TEXT PRIMARY KEY,
+ settled INTEGER NOT NULL,
+ recipient INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- Each user's places for messages that wait (user_max). One whose message has no open recipient is
+-- free. Written only where that key is set.
+CREATE TABLE place(
+ uid INTEGER NOT NULL,
+ place INTEGER NOT NULL,
+ message INTEGER NOT NULL,
+ PRIMARY KEY(uid,place)
+) WITHOUT ROWID;
 
 -- What happened in an hour (at: hours since 1970), counted as it happens: recipients submitted,
 -- delivered, put off, failed; octets submitted; the longest wait for a delivery.
@@ -163,7 +183,30 @@ CREATE VIEW hourly AS SELECT
  submitted, delivered, deferred, failed, bytes, slowest_ms/1000.0 AS slowest
 FROM hour;
 
+-- A domain is what stands after the last @. last_reply is of its youngest recipient whose last try
+-- was not taken: beside one max() SQLite shows the other columns of that row.
+CREATE VIEW by_domain AS SELECT
+ lower(substr(address,length(rtrim(address,replace(address,'@','')))+1)) AS domain,
+ sum(state='queued') AS queued, sum(state='held') AS held,
+ sum(state='queued' AND last_reply<>'') AS deferred,
+ sum(state='sent') AS delivered, sum(state='failed') AS failed,
+ round(avg(CASE state WHEN 'sent' THEN queued_ms+connect_ms+hop_ms+ses_ms END)/1000,3) AS seconds,
+ CASE WHEN max(CASE WHEN last_reply<>'' AND state<>'sent' THEN id END) THEN last_reply END AS last_reply
+FROM recipient GROUP BY 1;
+
 -- Refusals. What is refused by a column's own rule says so by the rule's name.
+CREATE TRIGGER message_entry BEFORE INSERT ON message BEGIN
+ SELECT RAISE(ABORT,'mail enters by sendmail: give it the message, as in sendmail -t < FILE');
+END;
+CREATE TRIGGER content_entry BEFORE INSERT ON content BEGIN
+ SELECT RAISE(ABORT,'content can''t be put in or replaced: delete the message and submit it again');
+END;
+CREATE TRIGGER recipient_entry BEFORE INSERT ON recipient BEGIN
+ SELECT RAISE(ABORT,'a recipient can''t be added: submit the message again, to this one alone');
+END;
+CREATE TRIGGER attempt_fixed BEFORE UPDATE ON attempt BEGIN
+ SELECT RAISE(ABORT,'what happened can''t be changed');
+END;
 CREATE TRIGGER message_fixed BEFORE UPDATE ON message BEGIN
  SELECT RAISE(ABORT,'a message can''t be changed: change its recipients (state, address), or delete it and submit it again');
 END;
@@ -174,7 +217,8 @@ CREATE TRIGGER content_needed BEFORE DELETE ON content
 WHEN EXISTS(SELECT 1 FROM recipient WHERE message=old.message AND state IN ('queued','held')) BEGIN
  SELECT RAISE(ABORT,'content is needed while a recipient is queued or held: delete from message instead, to drop it');
 END;
--- The next trigger raises version with whatever else it sets: that is how this one knows it.
+-- The next trigger raises version with whatever else it sets: that is how this one knows it. To hold
+-- a message passes over its recipients that are settled: a release would send to them again.
 CREATE TRIGGER recipient_refused BEFORE UPDATE ON recipient BEGIN SELECT CASE
  WHEN (new.id,new.message)<>(old.id,old.message) OR new.version=old.version
   AND (new.once,new.tries,new.since,new.settled,new.last_code,new.last_reply,new.doubt_journal,
@@ -189,7 +233,9 @@ CREATE TRIGGER recipient_refused BEFORE UPDATE ON recipient BEGIN SELECT CASE
  THEN RAISE(ABORT,'it was sent: to send it again, set it queued')
  WHEN new.address<>old.address AND new.state='sent'
  THEN RAISE(ABORT,'it was sent to the old address: to send it to the new one, set state=''queued'' in the same statement')
- WHEN new.state IN ('queued','held') AND old.state IN ('sent','failed')
+ WHEN new.state='held' AND old.state IN ('sent','failed')
+ THEN RAISE(IGNORE)
+ WHEN new.state='queued' AND old.state IN ('sent','failed')
   AND NOT EXISTS(SELECT 1 FROM content WHERE message=new.message)
  THEN RAISE(ABORT,'its content is no longer kept (keep_sent, keep_failed): it has to be submitted again')
 END; END;
@@ -212,7 +258,7 @@ WHEN new.version=old.version AND (new.state='queued'
   since=CAST((julianday('now')-2440587.5)*86400000 AS INTEGER),
   once=CASE doubt_journal WHEN '' THEN randomblob(16) ELSE once END
  WHERE id=new.id AND (new.address<>old.address
-  OR old.state IN ('sent','failed') AND new.state IN ('queued','held'));
+  OR old.state IN ('sent','failed') AND new.state='queued');
  UPDATE recipient SET next_try=CAST((julianday('now')-2440587.5)*86400000 AS INTEGER)
  WHERE id=new.id AND (new.state,new.address,new.next_try)=('queued',old.address,old.next_try)
   AND old.state='queued';

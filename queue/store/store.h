@@ -37,8 +37,9 @@ void store_leave(struct store *s);
 
 /* Creates the database with its lock files and WAL, 0600 in a directory that must exist, or
  * migrates an older one; holds flush.lock, then queue.lock. Nothing to do is success. Refuses a
- * network file system, a foreign or damaged file, and a newer version. *ret_created says which. */
-int store_init(const char *path, bool *ret_created, struct err *e);
+ * network file system, a foreign or damaged file, and a newer version. *ret_from: the version that
+ * was there; 0: none. *ret_to: that there is now. */
+int store_init(const char *path, int64_t *ret_from, int64_t *ret_to, struct err *e);
 
 /* --- submission --- */
 

@@ -23,9 +23,9 @@ def put(queue, count):
 def many_recipients(queue, count):
     """One message to `count` recipients, without as many calls of sendmail."""
     queue.submit(MAIL.format("r0@example.net", 0))
-    queue.sql("with recursive n(i) as (select 1 union all select i+1 from n where i<?-1)"
-              " insert into recipient(message,address,once,next_try,since)"
-              " select 1,'r'||i||'@example.net',randomblob(16),0,0 from n", count)
+    queue.as_program("with recursive n(i) as (select 1 union all select i+1 from n where i<"
+                     f"{count - 1}) insert into recipient(message,address,once,next_try,since)"
+                     " select 1,'r'||i||'@example.net',randomblob(16),0,0 from n")
 
 
 def processor_seconds(pid):

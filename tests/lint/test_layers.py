@@ -12,7 +12,7 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*(?:"([^"]+)"|<([^>]+)>)', re.M)
 # A folder, and the headers that its files may include, as prefixes of "part/header.h".
 LAYERS = {
     "queue/base": ["base/"],
-    "queue/store": ["store/", "base/", "queue/store/schema.sql.h"],
+    "queue/store": ["store/", "base/", "queue/store/schema.sql.h", "queue/store/migrate_"],
     "queue/wire": ["wire/", "base/"],
     "queue/flush": ["flush/", "store/store.h", "store/incoming.h", "wire/", "base/"],
     "queue/listen": ["listen/", "store/db.h", "wire/", "base/", "queue/listen/journal.sql.h"],

@@ -143,6 +143,8 @@ def test_statements_of_the_page_work(statement, tmp_path):
         sent = run(tree.BUILD / "sendmail", "-f", "a@example.com", "b@example.com", input="x\n", env=env)
         assert sent.returncode == 0, sent.stderr
     statement = statement.replace("id=23", "id=17") if "recipient" in statement else statement
+    if "and state='held'" in statement:
+        statement = "update recipient set state='held' where message=17; " + statement
     done = run(tree.ROOT / "queue/store/cenmail-sql", statement + " select changes();", env=env)
     assert done.returncode == 0, done.stderr
     if not statement.startswith("select"):

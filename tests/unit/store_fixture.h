@@ -51,10 +51,10 @@ static inline int fixture_dir(void **state)
 static inline void fixture_init(struct fixture *f)
 {
 	struct err e = { 0 };
-	bool created = false;
-	if (store_init(f->path, &created, &e) < 0)
+	int64_t from = -1, to;
+	if (store_init(f->path, &from, &to, &e) < 0)
 		fail_msg("init: %s", e.text);
-	assert_true(created);
+	assert_int_equal(from, 0);
 }
 
 static inline void fixture_open(struct fixture *f)
@@ -167,6 +167,28 @@ static inline int64_t fixture_put(struct fixture *f, const struct store_submissi
 	if (store_put(f->s, m, &id, &e) < 0)
 		fail_msg("put: %s", e.text);
 	return id;
+}
+
+/* Which points of a sweep are tried: each where CENMAIL_SOAK is set, else one in `stride`, from a
+ * first that CENMAIL_SEED (a number) or chance picks. */
+struct sample {
+	unsigned seed, first, stride;
+};
+static inline struct sample sample_of(unsigned stride)
+{
+	struct sample s = { .stride = secure_getenv("CENMAIL_SOAK") ? 1 : stride };
+	const char *seed = secure_getenv("CENMAIL_SEED");
+	if (seed)
+		s.seed = (unsigned)strtoul(seed, NULL, 10);
+	else
+		random_bytes((unsigned char *)&s.seed, sizeof s.seed);
+	s.first = 1 + s.seed % s.stride;
+	return s;
+}
+static inline void sample_tell(const struct sample *s, unsigned last)
+{
+	print_message("seed %u: %u points of about %u\n", s->seed,
+		(last - s->first) / s->stride + 1, last);
 }
 
 /* Runs fn in a child that is killed before its nth system call. What it ended with, or -1 when it

@@ -34,8 +34,8 @@ static void plain_database(const char *path, const char *sql)
 static void init_fails(struct fixture *f, int code, const char *words)
 {
 	struct err e = { 0 };
-	bool created = true;
-	assert_int_equal(store_init(f->path, &created, &e), -1);
+	int64_t from, to;
+	assert_int_equal(store_init(f->path, &from, &to, &e), -1);
 	if (!strstr(e.text, words) || e.code != code)
 		fail_msg("said \"%s\" (%d), not \"%s\" (%d)", e.text, e.code, words, code);
 }
@@ -73,14 +73,14 @@ static void makes_everything_private(void **state)
 		assert_int_equal(st.st_nlink, S_ISDIR(st.st_mode) ? 2 : 1);
 	}
 	assert_int_equal(access(in(f, "queue.db.new"), F_OK), -1);
-	bool created = true;
-	assert_int_equal(store_init(f->path, &created, NULL), 0);
-	assert_false(created);
+	int64_t from, to;
+	assert_int_equal(store_init(f->path, &from, &to, NULL), 0);
+	assert_int_equal(from, to);
 	fixture_open(f);
 	ask_is(f, "pragma journal_mode", "wal");
 	ask_is(f, "pragma auto_vacuum", "2");
 	ask_is(f, "pragma page_size", "4096");
-	ask_is(f, "pragma user_version", "1");
+	ask_is(f, "pragma user_version", "2");
 	fixture_close(f);
 	assert_int_equal(access(in(f, "queue.db-wal"), F_OK), 0);
 }
@@ -114,7 +114,7 @@ static void what_is_no_queue_is_left_alone(void **state)
 
 	/* Our mark, but not our tables. */
 	plain_database(f->path, "pragma journal_mode=wal; pragma application_id=0x63656e6d;"
-				"pragma user_version=1");
+				"pragma user_version=2");
 	open_fails(f, EX_CONFIG, "not as this program knows it");
 }
 
@@ -122,11 +122,12 @@ static void other_versions(void **state)
 {
 	struct fixture *f = *state;
 	fixture_init(f);
-	plain_database(f->path, "pragma user_version=2");
+	plain_database(f->path, "pragma user_version=3");
 	open_fails(f, EX_CONFIG, "this program is too old for it");
 	init_fails(f, EX_CONFIG, "this program is too old for it");
 	plain_database(f->path, "pragma user_version=0");
 	open_fails(f, EX_CONFIG, "migrate it");
+	init_fails(f, EX_CONFIG, "is of version 0");
 }
 
 static void an_upgrade_comes_between(void **state)
@@ -137,12 +138,12 @@ static void an_upgrade_comes_between(void **state)
 	int64_t id;
 	fixture_init(f);
 	fixture_open(f);
-	by_hand(f, "pragma user_version=2");
+	by_hand(f, "pragma user_version=3");
 	fixture_mail(&x, "x", "a@x", NULL);
 	assert_int_equal(store_put(f->s, &x.m, &id, &e), -1);
 	assert_int_equal(e.code, EX_CONFIG);
 	ask_is(f, "select count(*) from message", "0");
-	by_hand(f, "pragma user_version=1");
+	by_hand(f, "pragma user_version=2");
 	fixture_put(f, &x.m);
 }
 
@@ -192,21 +193,23 @@ static void damage_is_named(void **state)
 
 static int run_init(void *arg)
 {
-	bool created;
-	return store_init(arg, &created, NULL) < 0;
+	int64_t from, to;
+	return store_init(arg, &from, &to, NULL) < 0;
 }
 
 static void killed_at_every_call(void **state)
 {
 	int rc = -1;
-	unsigned n;
-	for (n = 1; rc < 0; n++) {
+	struct sample s = sample_of(8);
+	unsigned n, last = 0;
+	for (n = s.first; rc < 0; n += s.stride) {
 		struct fixture *f = *state;
 		struct err e = { 0 };
-		bool created;
+		int64_t from, to;
 		assert_true(n < 2000);
 		rc = killed_at(n, run_init, f->path);
-		if (store_init(f->path, &created, &e) < 0)
+		last = n;
+		if (store_init(f->path, &from, &to, &e) < 0)
 			fail_msg("after a kill at call %u: %s", n, e.text);
 		fixture_open(f);
 		struct fixture_mail x;
@@ -217,7 +220,8 @@ static void killed_at_every_call(void **state)
 		fixture_dir(state);
 	}
 	assert_int_equal(rc, 0);
-	assert_true(n > 50);
+	assert_true(last > 50);
+	sample_tell(&s, last);
 }
 
 /* Two names for one file, and what a killed one may have left beside: gone after the next. */
