@@ -7,6 +7,7 @@
 #include "store/incoming.h"
 
 #include <inttypes.h>
+#include <poll.h>
 #include <sys/stat.h>
 
 struct listing {
@@ -99,6 +100,14 @@ static int list(struct listing *l, const struct conf_mail *conf, struct err *e)
 	return result;
 }
 
+/* As with `mailq | head`: SIGPIPE, which ends other programs then, is ignored in this one. */
+static bool reader_has_gone(FILE *to)
+{
+	struct pollfd p = { .fd = fileno(to), .events = POLLOUT };
+
+	return poll(&p, 1, 0) == 1 && (p.revents & POLLERR) != 0;
+}
+
 int mailq_print(const struct options *o, const struct conf_mail *conf, uid_t caller, FILE *to,
 	struct err *e)
 {
@@ -115,7 +124,7 @@ int mailq_print(const struct options *o, const struct conf_mail *conf, uid_t cal
 	else if (l.messages > 0)
 		fprintf(to, "\n-- %" PRIu64 " Kbytes in %u Request%s.\n", (l.bytes + 1023) / 1024,
 			l.messages, l.messages == 1 ? "" : "s");
-	if (fflush(to) != 0 || ferror(to))
+	if ((fflush(to) != 0 || ferror(to)) && !reader_has_gone(to))
 		return err_sys(e, EX_IOERR, "the listing can't be written");
 	return result;
 }

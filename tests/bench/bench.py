@@ -2,7 +2,7 @@
 what must hold is in the tests. Run it alone; the drift of a busy machine is larger than most
 differences, so every figure is a median of runs that are interleaved with the floor's.
 
-    bench.py [--quick] [road] [sendmail]        all of it, unless some are named
+    bench.py [--quick] [road|sendmail|scale]        all of it, unless one is named
 """
 
 import argparse
@@ -20,6 +20,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
 import calls  # noqa: E402
 import filled  # noqa: E402
 import parts  # noqa: E402
+import scale  # noqa: E402
 from harness import build_dir  # noqa: E402
 
 MESSAGES, OCTETS, ONE_WAY_MS = 1000, 2048, 25
@@ -99,7 +100,7 @@ def bench_road(directory, runs):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one run of each, for a look")
-    parser.add_argument("what", nargs="?", choices=["road", "sendmail"], help="both without it")
+    parser.add_argument("what", nargs="?", choices=["road", "sendmail", "scale"], help="all without it")
     given = parser.parse_args()
     runs = 1 if given.quick else 5
     print(f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}, "
@@ -109,6 +110,8 @@ def main():
             bench_road(pathlib.Path(directory), runs)
         if given.what in (None, "sendmail"):
             calls.bench_sendmail(pathlib.Path(directory), runs, table)
+        if given.what in (None, "scale"):
+            scale.bench_scale(pathlib.Path(directory), runs, table)
 
 
 if __name__ == "__main__":

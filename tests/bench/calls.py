@@ -9,7 +9,7 @@ import statistics
 import subprocess
 
 import corpus
-import parts
+import filled
 import rivals
 from harness import Program, build_dir, wait_for
 
@@ -22,10 +22,12 @@ class Times:
     """Of one program under one load: what each call took, and what each round came to a second."""
 
     def __init__(self):
-        self.calls, self.rates = [], []
+        self.calls, self.rates, self.memory = [], [], 0
 
     def add(self, text):
-        total, *each = map(int, text.split())
+        """What callers(1) of tests/tools said."""
+        total, memory, *each = map(int, text.split())
+        self.memory = max(self.memory, memory)
         self.calls += each
         self.rates.append(len(each) * 1e6 / total)
 
@@ -78,22 +80,6 @@ def against_rivals(space, directory, runs, table):
               "of static insert", "messages/s", "of the best peer's"], rows)
 
 
-# Small messages, as it is rows and the depth of the trees that count here.
-FILL = f"""
-pragma synchronous=off;
-begin;
-with recursive n(i) as (select 1 union all select i+1 from n where i<{FULL})
-insert into message(key,submitted,uid,sender,size,eightbit,message_id)
-select randomblob(16),1795000000000+i,0,'app'||(i%100)||'@example.com',300,0,'<'||i||'@example.com>' from n;
-insert into content(message,crc,data) select id,0,randomblob(300) from message;
-insert into recipient(message,address,once,next_try,since)
-select id,'kunde'||id||'@example.net',randomblob(16),4102444800000+id%86400,submitted from message;
-commit;
-pragma wal_checkpoint(truncate);
-"""
-SHELL = ["sqlite3", "-cmd", ".dbconfig no_ckpt_on_close on", "-cmd", ".dbconfig enable_trigger off"]
-
-
 @contextlib.contextmanager
 def flusher(space):
     """One whose road is down. It is watched until it has the queue open, as it then stays."""
@@ -113,7 +99,7 @@ def by_state_of_queue(space, directory, runs, table):
     for full in (False, True):
         space.init()
         if full:
-            space.run([*SHELL, "/var/spool/cenmail/queue.db", FILL])
+            space.run(filled.by_sql("/var/spool/cenmail/queue.db", FULL))
             space.run(["sync"])  # or its gigabyte is written beside what is measured
         for number in range(runs):
             for held in (number % 2, 1 - number % 2):

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -72,6 +73,7 @@ int main(int argc, char **argv)
 	posix_spawn_file_actions_t files;
 	int at_once, calls, begun = 0, done = 0;
 	long began, all, *took;
+	struct rusage used;
 
 	if (argc < 5 || (at_once = atoi(argv[1])) < 1 || at_once > AT_ONCE_MAX ||
 		(calls = atoi(argv[2])) < at_once || !(took = calloc((size_t)calls, sizeof(*took))))
@@ -95,7 +97,8 @@ int main(int argc, char **argv)
 	}
 	all = now_us() - began;
 
-	printf("%ld\n", all);
+	getrusage(RUSAGE_CHILDREN, &used);
+	printf("%ld\n%ld\n", all, used.ru_maxrss);
 	for (int i = 0; i < calls; i++)
 		printf("%ld\n", took[i]);
 	return fflush(stdout) == 0 ? 0 : 1;

@@ -6,6 +6,30 @@ import corpus
 import parts
 
 
+# Small messages, as it is rows and the depth of the trees that count. They are due in 50 minutes
+# (with retry_max at its hour; beyond it they would be due, as after a clock that was wrong).
+ROWS = """
+pragma synchronous=off;
+begin;
+with recursive n(i) as (select 1 union all select i+1 from n where i<{count})
+insert into message(key,submitted,uid,sender,size,eightbit,message_id)
+select randomblob(16),1795000000000+i,0,'app'||(i%100)||'@example.com',300,0,'<'||i||'@example.com>'
+from n;
+insert into content(message,crc,data) select id,0,randomblob(300) from message;
+insert into recipient(message,address,once,next_try,since)
+select id,'kunde'||id||'@example.net',randomblob(16),1000*strftime('%s','now','+50 minutes')+id%10000,submitted from message;
+commit;
+pragma wal_checkpoint(truncate);
+"""
+
+
+def by_sql(database, count):
+    """The command line that fills an empty queue with `count` messages that are not due, quickly,
+    as they come from no sendmail."""
+    return ["sqlite3", "-cmd", ".dbconfig no_ckpt_on_close on", "-cmd",
+            ".dbconfig enable_trigger off", database, ROWS.format(count=count)]
+
+
 class Filled:
     """count messages of 2 KB, submitted by sendmail itself."""
 
