@@ -206,10 +206,10 @@ static void start(void (*fn)(void), int n)
 static void create(void)
 {
 	struct err e;
-	bool created;
+	int64_t from, to;
 	sqlite3 *db;
 	if (how != BARE) {
-		if (store_init(queue, &created, &e) < 0)
+		if (store_init(queue, &from, &to, &e) < 0)
 			fail(e.text);
 		return;
 	}
