@@ -156,6 +156,8 @@ void store_leave(struct store *s)
 	left = s;
 }
 
+#define BARRIER_MS 200 /* connections wait meanwhile */
+
 /* Takes queue.lock; what then is left of lock_wait is for SQLite's own lock. */
 static int take_lock(struct store *s, struct err *e)
 {
@@ -273,6 +275,15 @@ int64_t store_checkpoint(struct store *s, bool idle)
 int store_barrier(struct store *s, struct err *e)
 {
 	int r = take_lock(s, e);
+	/* A bare shell has no queue.lock. It writes the WAL, which is what woke us, and then syncs
+	 * it, and only then can its change be seen: until then it has SQLite's own lock. */
+	if (r == 0) {
+		s->db.busy_ms = BARRIER_MS;
+		r = db_step(&s->db, db_stmt(&s->db, SQL_BEGIN), e);
+		if (r < 0)
+			name_writer(s, e);
+		roll_back(s);
+	}
 	let_go(s);
 	return r;
 }
