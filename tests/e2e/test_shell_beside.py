@@ -6,7 +6,7 @@ import threading
 import time
 
 import pytest
-from harness import run
+from harness import ROOT, run
 
 MAIL = "To: {}\nFrom: sender@example.com\nSubject: s\n\nbody {}\n"
 SLOWEST = 5.0  # seconds: none waits that long, on two busy processors
@@ -150,7 +150,7 @@ def test_a_lingering_flusher_picks_it_up_at_once(queue, ses, wait_for, door):
     queue.submit(MAIL.format("r@example.net", 1))
     flusher = queue.flusher()
     far.wait(1)
-    argv = ["sqlite3", queue.database] if door == "sqlite3" else ["sh", "queue/store/cenmail-sql"]
+    argv = ["sqlite3", queue.database] if door == "sqlite3" else ["sh", ROOT / "queue/store/cenmail-sql"]
     took = []
     for number in (2, 3, 4):
         wait_for(lambda: queue.states() == {"sent": 1})
