@@ -30,7 +30,7 @@ def restore(queue, file):
     """The lines of cenmail-queue(7)."""
     done = run(["sh", "-c", f"cd {queue.database.parent} && "
                 "flock flush.lock flock queue.lock sh -c 'mkdir -m 700 old && "
-                f"{{ mv queue.db queue.db-* old/; mv {file} queue.db; }}'"])
+                f"{{ mv queue.db* old/; mv {file} queue.db; }}'"])
     assert done.returncode == 0, done.stderr
     done = queue.run_flush("--init")
     assert done.returncode == 0, done.stderr
