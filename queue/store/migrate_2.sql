@@ -1,5 +1,9 @@
 -- From version 1 to 2. What stands here stays as it is: it is the way that queues have gone. A queue
 -- that came it has the sqlite_master of a fresh one, word for word.
+DROP VIEW mailq;
+DROP VIEW delivered;
+DROP VIEW undeliverable;
+DROP VIEW attempts;
 DROP TRIGGER recipient_refused;
 DROP TRIGGER recipient_changed;
 CREATE INDEX recipient_settled ON recipient(state,settled) WHERE settled IS NOT NULL;
@@ -15,6 +19,34 @@ CREATE TABLE place(
  message INTEGER NOT NULL,
  PRIMARY KEY(uid,place)
 ) WITHOUT ROWID;
+CREATE VIEW mailq AS SELECT
+ m.id AS id,
+ datetime(m.submitted/1000,'unixepoch','localtime') AS submitted,
+ printf('%d:%02d:%02d',a/3600,a/60%60,a%60) AS age,
+ m.size AS size, m.sender AS sender, r.address AS recipient, r.state AS state, r.tries AS tries,
+ CASE r.state WHEN 'queued'
+  THEN datetime(r.next_try/1000,'unixepoch','localtime') END AS next_try,
+ r.last_reply AS last_reply
+FROM (SELECT *,max(0,strftime('%s','now')-submitted/1000) AS a FROM message) AS m
+ JOIN recipient AS r ON r.message=m.id WHERE r.state IN ('queued','held');
+CREATE VIEW delivered AS SELECT
+ m.id AS id, r.address AS recipient,
+ datetime(m.submitted/1000,'unixepoch','localtime') AS submitted,
+ datetime(r.settled/1000,'unixepoch','localtime') AS delivered,
+ r.ses_id AS ses_id, m.message_id AS message_id,
+ r.queued_ms/1000.0 AS queued, r.connect_ms/1000.0 AS connect,
+ r.hop_ms/1000.0 AS hop, r.ses_ms/1000.0 AS ses
+FROM recipient AS r JOIN message AS m ON m.id=r.message WHERE r.state='sent';
+CREATE VIEW undeliverable AS SELECT
+ message AS id, address AS recipient,
+ datetime(settled/1000,'unixepoch','localtime') AS failed,
+ nullif(last_code,0) AS code, last_reply AS reply, bounce
+FROM recipient WHERE state='failed';
+CREATE VIEW attempts AS SELECT
+ message AS id, address AS recipient,
+ datetime(at/1000,'unixepoch','localtime') AS at,
+ relay, nullif(code,0) AS code, enhanced, reply, ms/1000.0 AS seconds, maybe_sent
+FROM attempt;
 CREATE VIEW by_domain AS SELECT
  lower(substr(address,length(rtrim(address,replace(address,'@','')))+1)) AS domain,
  sum(state='queued') AS queued, sum(state='held') AS held,
@@ -35,14 +67,12 @@ END;
 CREATE TRIGGER attempt_fixed BEFORE UPDATE ON attempt BEGIN
  SELECT RAISE(ABORT,'what happened can''t be changed');
 END;
-CREATE TRIGGER recipient_refused BEFORE UPDATE ON recipient BEGIN SELECT CASE
- WHEN (new.id,new.message)<>(old.id,old.message) OR new.version=old.version
-  AND (new.once,new.tries,new.since,new.settled,new.last_code,new.last_reply,new.doubt_journal,
-   new.doubt_until,new.ses_id,new.queued_ms,new.connect_ms,new.hop_ms,new.ses_ms,new.bounce,
-   new.notify,new.orcpt) IS NOT (old.once,old.tries,old.since,old.settled,old.last_code,
-   old.last_reply,old.doubt_journal,old.doubt_until,old.ses_id,old.queued_ms,old.connect_ms,
-   old.hop_ms,old.ses_ms,old.bounce,old.notify,old.orcpt)
- THEN RAISE(ABORT,'only state, address and next_try of a recipient can be changed')
+CREATE TRIGGER recipient_fixed BEFORE UPDATE OF id,rowid,_rowid_,oid,message,once,tries,since,settled,
+ last_code,last_reply,doubt_journal,doubt_until,ses_id,queued_ms,connect_ms,hop_ms,ses_ms,bounce,notify,
+ orcpt ON recipient WHEN new.version=old.version OR (new.id,new.message)<>(old.id,old.message) BEGIN
+ SELECT RAISE(ABORT,'only state, address and next_try of a recipient can be changed');
+END;
+CREATE TRIGGER recipient_refused BEFORE UPDATE OF state,address ON recipient BEGIN SELECT CASE
  WHEN new.state='sent' AND old.state<>'sent' AND old.doubt_journal=''
  THEN RAISE(ABORT,'only a recipient whose last try is in doubt can be set sent: to give it up, set it failed or delete the message')
  WHEN new.state='failed' AND old.state='sent'
@@ -60,17 +90,17 @@ WHEN new.version=old.version AND (new.state='queued'
  OR (new.state,new.address,new.next_try)<>(old.state,old.address,old.next_try)) BEGIN
  UPDATE recipient SET version=version+1,
   next_try=CASE state WHEN 'queued'
-   THEN CAST((julianday('now')-2440587.5)*86400000 AS INTEGER) ELSE next_try END,
+   THEN 1000*strftime('%s','now') ELSE next_try END,
   settled=CASE WHEN state IN ('queued','held') THEN NULL WHEN state=old.state THEN settled
-   ELSE CAST((julianday('now')-2440587.5)*86400000 AS INTEGER) END,
+   ELSE 1000*strftime('%s','now') END,
   doubt_journal=CASE WHEN state='sent' OR address<>old.address THEN '' ELSE doubt_journal END
  WHERE id=new.id AND (new.state,new.address)<>(old.state,old.address);
  UPDATE recipient SET version=version+1, tries=0, bounce=NULL,
-  since=CAST((julianday('now')-2440587.5)*86400000 AS INTEGER),
+  since=1000*strftime('%s','now'),
   once=CASE doubt_journal WHEN '' THEN randomblob(16) ELSE once END
  WHERE id=new.id AND (new.address<>old.address
   OR old.state IN ('sent','failed') AND new.state='queued');
- UPDATE recipient SET next_try=CAST((julianday('now')-2440587.5)*86400000 AS INTEGER)
+ UPDATE recipient SET next_try=1000*strftime('%s','now')
  WHERE id=new.id AND (new.state,new.address,new.next_try)=('queued',old.address,old.next_try)
   AND old.state='queued';
  INSERT INTO attempt(message,recipient,address,reply) VALUES(new.message,new.id,new.address,
@@ -78,5 +108,5 @@ WHEN new.version=old.version AND (new.state='queued'
    ||CASE new.address WHEN old.address THEN '' ELSE ', address was '||old.address END
    ||CASE WHEN (new.state,new.address)<>(old.state,old.address) THEN ''
     WHEN new.next_try=old.next_try THEN 'due now' ELSE 'next try at '
-    ||strftime('%Y-%m-%d %H:%M:%S',new.next_try/1000,'unixepoch','localtime') END,', '));
+    ||datetime(new.next_try/1000,'unixepoch','localtime') END,', '));
 END;
