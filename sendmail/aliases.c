@@ -54,12 +54,18 @@ static int read_file(struct aliases *a, struct err *e)
 	if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
 		return 0;
 	if (fd < 0 || fstat(fd, &st) != 0)
-		err_sys(e, EX_CONFIG, "aliases file %s", a->path);
+		err_sys(e,
+			errno == EMFILE || errno == ENFILE || errno == ENOMEM ? EX_TEMPFAIL
+									      : EX_CONFIG,
+			"aliases file %s", a->path);
 	else if (!S_ISREG(st.st_mode) || st.st_size > ALIASES_MAX)
 		err_set(e, EX_CONFIG, "aliases file %s: is no regular file, or over %d octets",
 			a->path, ALIASES_MAX);
-	else if (read_all(fd, &a->file) != 0)
+	else if (read_all(fd, &a->file) != 0 && !a->file.failed)
 		err_sys(e, EX_CONFIG, "aliases file %s can't be read", a->path);
+	else if (a->file.failed)
+		err_set(e, a->file.starved ? EX_TEMPFAIL : EX_CONFIG, "aliases file %s: %s",
+			a->path, a->file.starved ? "out of memory" : "grows while it is read");
 	else
 		result = 0;
 	if (fd >= 0)
@@ -229,7 +235,7 @@ int aliases_read(const char *path, struct aliases **ret, struct err *e)
 	struct aliases *a = calloc(1, sizeof(*a));
 
 	if (!a)
-		return err_set(e, EX_OSERR, "out of memory");
+		return err_set(e, EX_TEMPFAIL, "out of memory");
 	a->path = path;
 	buf_init(&a->file, ALIASES_MAX + 65536);
 	buf_init(&a->problems, 64 * 1024);
@@ -240,12 +246,12 @@ int aliases_read(const char *path, struct aliases **ret, struct err *e)
 	buf_init(&a->text, a->file.len + 2);
 	if (buf_room(&a->text, a->file.len + 2))
 		add_lines(a);
-	if (a->text.failed) {
+	sort(a);
+	if (a->text.failed || a->problems.starved) {
 		aliases_free(a);
-		return err_set(e, EX_OSERR, "out of memory");
+		return err_set(e, EX_TEMPFAIL, "out of memory");
 	}
 	buf_done(&a->file);
-	sort(a);
 	a->path = NULL;
 	*ret = a;
 	return 0;

@@ -24,6 +24,7 @@ struct check {
 	struct visit *stack;
 	size_t depth;
 	struct buf problems;
+	struct err broken; /* what kept us from finding out; code 0: nothing */
 };
 
 static void open_alias(struct check *c, struct alias *a)
@@ -126,8 +127,11 @@ static void step(struct check *c)
 	if (kind != ALIAS_ADDRESS)
 		alias_note(&c->problems, c->path, v->a, "leads to %s, which is not used here",
 			alias_kind_name(kind));
-	else if (address_list_parse(text, on_mailbox, &item, &e) != 0)
+	else if (address_list_parse(text, on_mailbox, &item, &e) != 0) {
+		if (e.code == EX_TEMPFAIL)
+			c->broken = e;
 		alias_note(&c->problems, c->path, v->a, "%s", e.text);
+	}
 }
 
 static int by_line(const void *p, const void *q)
@@ -144,7 +148,7 @@ static int walk(struct check *c, struct err *e)
 	c->stack = calloc(n + 1, sizeof(*c->stack));
 	if (!order || !c->stack) {
 		free(order);
-		return err_set(e, EX_OSERR, "out of memory");
+		return err_set(e, EX_TEMPFAIL, "out of memory");
 	}
 	for (size_t i = 0; i < n; i++)
 		order[i] = aliases_at(c->aliases, i);
@@ -172,14 +176,19 @@ int aliases_check(const struct recipients_rules *rules, struct buf *out, struct 
 	buf_init(&c.problems, PROBLEMS_MAX);
 	c.trial = recipients_new(&without);
 	if (!c.trial) {
-		err_set(e, EX_OSERR, "out of memory");
+		err_set(e, EX_TEMPFAIL, "out of memory");
 		goto out;
 	}
 	if (walk(&c, e) != 0)
 		goto out;
 	buf_add_str(out, aliases_problems(c.aliases));
 	buf_add_str(out, buf_str(&c.problems));
-	result = 0;
+	if (c.broken.code != 0)
+		err_set(e, c.broken.code, "%s", c.broken.text);
+	else if (out->starved || c.problems.starved)
+		err_set(e, EX_TEMPFAIL, "out of memory");
+	else
+		result = 0;
 out:
 	free(c.stack);
 	recipients_free(c.trial);

@@ -10,7 +10,7 @@
 /* Reads rules->aliases and appends what is wrong with it, `FILE:LINE: what` each, in the order of
  * lines: lines that can't be read, items that are not used here, addresses and names that lead
  * nowhere, loops, and what is nested too deep. 0; -1: the file can't be read (EX_CONFIG), or memory
- * ran out. */
+ * ran out (EX_TEMPFAIL). */
 int aliases_check(const struct recipients_rules *rules, struct buf *out, struct err *e);
 
 #endif

@@ -180,7 +180,7 @@ int compose_header(struct compose *c, struct span fields, const struct header_fa
 	buf_init(&clean, fields.n);
 	fields = without_nuls(fields, &clean);
 	if (clean.failed) {
-		err_set(e, EX_OSERR, "out of memory");
+		err_set(e, EX_TEMPFAIL, "out of memory");
 		goto out;
 	}
 

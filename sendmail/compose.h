@@ -24,7 +24,7 @@ struct compose {
 	char message_id[300]; /* out: as in the header, "" when that holds none that is printable */
 };
 
-/* 0, or -1 (EX_DATAERR: a loop; EX_TEMPFAIL, EX_OSERR: no space). */
+/* 0, or -1 (EX_DATAERR: a loop; EX_TEMPFAIL: no space). */
 int compose_header(struct compose *c, struct span fields, const struct header_facts *facts,
 	struct spool *to, struct err *e);
 

@@ -38,34 +38,49 @@ struct draft {
 
 /* --- recipients --- */
 
-static int note_dsn(struct draft *d, const char *notify, const char *orcpt, struct err *e)
+static void range_done(struct range *range)
 {
-	struct range *range = realloc(d->range, (d->ranges + 1) * sizeof(*range));
+	free(range->notify);
+	free(range->orcpt);
+}
 
-	if (!range)
-		return err_set(e, EX_TEMPFAIL, "out of memory");
-	d->range = range;
-	range += d->ranges++;
-	*range = (struct range) { .end = recipients_count(d->recipients) };
+/* Room for one more, and that one: before a recipient is added, so that a failure adds none. */
+static int range_make(
+	struct draft *d, const char *notify, const char *orcpt, struct range *ret, struct err *e)
+{
+	struct range *all = realloc(d->range, (d->ranges + 1) * sizeof(*all));
+	struct range one = { 0 };
+
+	if (all)
+		d->range = all;
 	if (notify && notify[0])
-		range->notify = strdup(notify);
+		one.notify = strdup(notify);
 	if (orcpt && orcpt[0])
-		range->orcpt = strdup(orcpt);
-	return (notify && notify[0] && !range->notify) || (orcpt && orcpt[0] && !range->orcpt)
-		       ? err_set(e, EX_TEMPFAIL, "out of memory")
-		       : 0;
+		one.orcpt = strdup(orcpt);
+	if (!all || (notify && notify[0] && !one.notify) || (orcpt && orcpt[0] && !one.orcpt)) {
+		range_done(&one);
+		return err_set(e, EX_TEMPFAIL, "out of memory");
+	}
+	*ret = one;
+	return 0;
 }
 
 int draft_add_recipients(
 	struct draft *d, struct span list, const char *notify, const char *orcpt, struct err *e)
 {
 	unsigned before = recipients_count(d->recipients);
+	struct range range = { 0 };
+	int result;
 
-	if (recipients_add(d->recipients, list, e) != 0)
+	if (range_make(d, notify, orcpt, &range, e) != 0)
 		return -1;
-	if (recipients_count(d->recipients) == before)
-		return 0;
-	return note_dsn(d, notify, orcpt, e);
+	result = recipients_add(d->recipients, list, e);
+	range.end = recipients_count(d->recipients);
+	if (range.end > before)
+		d->range[d->ranges++] = range;
+	else
+		range_done(&range);
+	return result;
 }
 
 bool draft_is_full(const struct draft *d)
@@ -184,10 +199,8 @@ void draft_free(struct draft *d)
 	spool_done(&d->spool);
 	buf_done(&d->originals);
 	recipients_free(d->recipients);
-	for (unsigned i = 0; i < d->ranges; i++) {
-		free(d->range[i].notify);
-		free(d->range[i].orcpt);
-	}
+	for (unsigned i = 0; i < d->ranges; i++)
+		range_done(&d->range[i]);
 	free(d->range);
 	free(d);
 }
@@ -251,11 +264,13 @@ static void fill_rcpts(const struct draft *d, const char *notify, struct store_r
 static void report(struct draft *d, const struct store_submission *m,
 	const struct fallback_stored *stored, struct submitted *ret)
 {
+	const char *notes = recipients_notes(d->recipients);
+
 	*ret = (struct submitted) { .id = stored->id,
 		.size = m->content.n,
 		.recipients = m->rcpts,
 		.nuls = d->intake.normalise.nuls,
-		.notes = strdup(recipients_notes(d->recipients)) };
+		.notes = notes ? strdup(notes) : NULL };
 	memcpy(ret->key, d->id, sizeof(ret->key));
 	memcpy(ret->waits, stored->why.text, sizeof(ret->waits));
 	memcpy(ret->sender, d->sender.address, sizeof(ret->sender));

@@ -38,7 +38,7 @@ static bool has_eightbit(struct span s)
 
 static int check_buf(const struct buf *b, struct err *e)
 {
-	return b->failed ? err_set(e, EX_OSERR, "out of memory") : 0;
+	return b->failed ? err_set(e, EX_TEMPFAIL, "out of memory") : 0;
 }
 
 /* s without NULs, at most 2*PIECE octets at a time (a cut header line may be longer). */

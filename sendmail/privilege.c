@@ -66,7 +66,7 @@ static int empty_environment(bool secure, struct err *e)
 
 	if (clearenv() != 0 || setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin", 1) != 0 ||
 		(conf && setenv("CENMAIL_CONF", conf, 1) != 0) || (tz && setenv("TZ", tz, 1) != 0))
-		return err_sys(e, EX_OSERR, "can't set the environment");
+		return err_sys(e, EX_TEMPFAIL, "can't set the environment");
 	return 0;
 }
 

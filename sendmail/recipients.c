@@ -112,7 +112,7 @@ static int grow(struct recipients *r, struct err *e)
 		r->v = v;
 	if (!v) {
 		free(slot);
-		return err_set(e, EX_OSERR, "out of memory");
+		return err_set(e, EX_TEMPFAIL, "out of memory");
 	}
 	for (unsigned i = 0; i < r->n; i++)
 		place_in(r, slot, slots, i);
@@ -159,21 +159,24 @@ static int add_address(struct recipients *r, struct span s, struct err *e)
 	return 0;
 }
 
-static bool is_system_account(struct span name)
+/* 1, 0, or -1: it can't be told now. */
+static int is_system_account(struct span name, struct err *e)
 {
 	char text[ADDRESS_LOCAL_MAX + 1];
 	struct user user;
+	int found;
 
 	if (name.n >= sizeof(text))
-		return false;
+		return 0;
 	memcpy(text, name.p, name.n);
 	text[name.n] = '\0';
-	return user_by_name(text, &user) && user.uid < SYSTEM_UID;
+	found = user_by_name(text, &user, e);
+	return found > 0 ? user.uid < SYSTEM_UID : found;
 }
 
-static bool is_for_postmaster(const struct recipients *r, struct span name)
+static int is_for_postmaster(const struct recipients *r, struct span name, struct err *e)
 {
-	return r->rules.postmaster[0] && is_system_account(name);
+	return r->rules.postmaster[0] ? is_system_account(name, e) : 0;
 }
 
 static int add_qualified(struct recipients *r, struct span name, struct err *e)
@@ -190,7 +193,11 @@ static int add_qualified(struct recipients *r, struct span name, struct err *e)
 /* A bare name that is no alias. Its syntax has been checked. */
 static int add_local(struct recipients *r, struct span name, struct err *e)
 {
-	if (is_for_postmaster(r, name)) {
+	int postmasters = is_for_postmaster(r, name, e);
+
+	if (postmasters < 0)
+		return -1;
+	if (postmasters) {
 		name = span_of(r->rules.postmaster);
 		if (span_find(name, '@') >= 0)
 			return add_address(r, name, e);
@@ -267,10 +274,15 @@ static int add_alias_or_postmaster(
 {
 	struct recipients *r = at->r;
 	struct err why;
+	int postmasters = 0;
 
 	if (add_alias(at, a, &why) == 0)
 		return 0;
-	if (r->full || why.code != EX_NOUSER || !is_for_postmaster(r, name))
+	if (!r->full && why.code == EX_NOUSER)
+		postmasters = is_for_postmaster(r, name, e);
+	if (postmasters < 0)
+		return -1;
+	if (!postmasters)
 		return err_set(e, why.code, "%s", why.text);
 	alias_note(&r->notes, r->rules.aliases, a, "leads nowhere: its mail goes to postmaster");
 	return add_local(r, name, e);
@@ -288,10 +300,15 @@ static int load_aliases(struct recipients *r, struct err *e)
 static int find_alias(struct recipients *r, struct span name, struct alias **ret, struct err *e)
 {
 	struct err why;
+	int postmasters = 0;
 
 	*ret = NULL;
 	if (load_aliases(r, &why) != 0) {
-		if (!is_for_postmaster(r, name))
+		if (why.code == EX_CONFIG)
+			postmasters = is_for_postmaster(r, name, e);
+		if (postmasters < 0)
+			return -1;
+		if (!postmasters)
 			return err_set(e, why.code, "%s", why.text);
 		buf_printf(&r->notes, "%s: the mail of %.*s goes to postmaster\n", why.text,
 			(int)name.n, name.p);
@@ -384,5 +401,5 @@ const char *recipients_name_of(const struct recipients *r, unsigned i)
 
 const char *recipients_notes(struct recipients *r)
 {
-	return buf_str(&r->notes);
+	return r->notes.starved ? NULL : buf_str(&r->notes);
 }

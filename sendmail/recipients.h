@@ -38,7 +38,8 @@ unsigned recipients_count(const struct recipients *r);
 const char *recipients_at(const struct recipients *r, unsigned i);
 /* The bare name, as it was given, that led to it; "" where the address itself was given. */
 const char *recipients_name_of(const struct recipients *r, unsigned i);
-/* What the operator has to know of the aliases met on the way, one line each; "" if nothing. */
+/* What the operator has to know of the aliases met on the way, one line each; "" if nothing,
+ * NULL for want of memory. */
 const char *recipients_notes(struct recipients *r);
 
 #endif

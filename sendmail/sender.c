@@ -63,8 +63,11 @@ static int take_login(struct sender *s, struct err *e)
 {
 	struct user user;
 	char number[24];
+	int found = user_by_uid(s->rules.uid, &user, e);
 
-	if (user_by_uid(s->rules.uid, &user) && address_is_local_part(span_of(user.name)))
+	if (found < 0)
+		return -1;
+	if (found && address_is_local_part(span_of(user.name)))
 		return qualify(s, span_of(user.name), e);
 	snprintf(number, sizeof(number), "uid%u", (unsigned)s->rules.uid);
 	return qualify(s, span_of(number), e);
@@ -100,9 +103,12 @@ void sender_add_gecos(const char *gecos, const char *login, struct buf *out)
 static void add_own_name(uid_t uid, struct buf *out)
 {
 	struct user user;
+	int found = user_by_uid(uid, &user, NULL);
 
-	if (user_by_uid(uid, &user))
+	if (found > 0)
 		sender_add_gecos(user.gecos, user.name, out);
+	if (found < 0)
+		out->failed = out->starved = true;
 }
 
 /* Words of letters, digits and the like need no quotes (RFC 5322 section 3.2.5). */
@@ -206,6 +212,8 @@ void sender_add_from(const struct sender *s, struct buf *out)
 	buf_init(&gecos, 1024);
 	if (!s->rules.full_name && !s->rules.given) {
 		add_own_name(s->rules.uid, &gecos);
+		if (gecos.starved)
+			out->failed = out->starved = true;
 		if (!gecos.failed)
 			name = buf_span(&gecos);
 	}

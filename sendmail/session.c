@@ -108,6 +108,7 @@ static const char *on_content(void *arg, struct span in)
 	return refuse(s, "452 4.3.1", &e);
 }
 
+/* There is room for the reply first: what is stored must be said to be. */
 static int store(struct session *s, struct submitted *ret, struct err *e)
 {
 	const struct draft_wishes wishes = { .eightbit = s->mail.eightbit,
@@ -115,6 +116,8 @@ static int store(struct session *s, struct submitted *ret, struct err *e)
 		.ret = s->mail.ret[0] ? s->mail.ret : NULL,
 		.envid = s->mail.envid[0] ? s->mail.envid : NULL };
 
+	if (!buf_room(&s->out, sizeof(s->refusal) + 2))
+		return err_set(e, EX_TEMPFAIL, "out of memory");
 	if (intake_end(draft_intake(s->draft), e) != 0)
 		return -1;
 	return draft_store(s->draft, &wishes, ret, e);
@@ -254,7 +257,7 @@ static int converse(struct session *s, struct err *e)
 		if (can_feed(s))
 			feed(s);
 		if (s->out.failed)
-			return err_set(e, EX_OSERR, "out of memory");
+			return err_set(e, EX_TEMPFAIL, "out of memory");
 	}
 	if (!is_open(s) && strcmp(s->code, "221") != 0)
 		return err_set(e, EX_TEMPFAIL, "the session was ended by a reply %s", s->code);

@@ -27,8 +27,9 @@ struct run {
 	bool sender_good;
 	unsigned authors; /* addresses in the From or Sender at hand */
 	unsigned long_lines;
-	unsigned refusals;
+	unsigned bad_recipients, refusals;
 	int code;
+	struct err broken; /* what kept us from finding out; code 0: nothing */
 };
 
 /* In sendmail's form, `name... what of it`. */
@@ -48,6 +49,8 @@ __attribute__((format(printf, 3, 4))) static void say(
 /* An unknown name says less than anything else that is wrong. */
 static void refuse(struct run *r, int code, struct span name, const char *why)
 {
+	if (code == EX_TEMPFAIL)
+		err_set(&r->broken, code, "%s", why);
 	say(r, name, "%s", why);
 	r->refusals++;
 	if (r->code == 0 || r->code == EX_NOUSER || code == EX_CONFIG)
@@ -152,7 +155,9 @@ static void show_way(struct run *r, struct span given, const char *address)
 		add_relay(&hosts, span_of(route->rest));
 	for (unsigned i = 0; !route && i < conf->relay.n; i++)
 		add_relay(&hosts, span_of(conf->relay.v[i].first));
-	if (hosts.len == 0)
+	if (hosts.failed)
+		refuse(r, EX_TEMPFAIL, given, "out of memory");
+	else if (hosts.len == 0)
 		refuse(r, EX_CONFIG, given, "no relay is configured");
 	else
 		say(r, given, "deliverable: mailer %s%s, host %s, user %s",
@@ -169,10 +174,12 @@ static int show_mailbox(void *arg, const struct mailbox *m, struct err *e)
 
 	if (m->addr.n == 0) {
 		refuse(r, EX_DATAERR, span_of("<>"), "no recipient");
+		r->bad_recipients++;
 		return 0;
 	}
 	if (recipients_add(r->recipients, m->addr, &why) != 0) {
 		refuse(r, why.code, m->addr, why.text);
+		r->bad_recipients++;
 		return 0;
 	}
 	if (recipients_count(r->recipients) == before)
@@ -186,8 +193,10 @@ static void show_list(struct run *r, struct span name, struct span list)
 {
 	struct err why;
 
-	if (address_list_parse(list, show_mailbox, r, &why) != 0)
-		refuse(r, why.code, name, why.text);
+	if (address_list_parse(list, show_mailbox, r, &why) == 0)
+		return;
+	refuse(r, why.code, name, why.text);
+	r->bad_recipients++;
 }
 
 static void show_arguments(struct run *r)
@@ -196,10 +205,12 @@ static void show_arguments(struct run *r)
 
 	for (unsigned i = 0; i < o->rcpts; i++) {
 		struct span one = span_of(o->rcpt[i]);
-		if (span_has_break(one))
-			refuse(r, EX_DATAERR, one, "holds a line end");
-		else
+		if (!span_has_break(one)) {
 			show_list(r, one, one);
+			continue;
+		}
+		refuse(r, EX_DATAERR, one, "holds a line end");
+		r->bad_recipients++;
 	}
 }
 
@@ -250,6 +261,20 @@ static int on_header(void *arg, const struct intake_header *h, struct spool *to,
 	return r->draft_header(r->draft, h, to, e);
 }
 
+/* The sender and the recipients of the arguments, as far as they are good, so that nothing is wrong
+ * with them any more. */
+static int fill_draft(struct run *r, struct draft *d, struct err *e)
+{
+	if (draft_set_sender(d, r->sender_good ? r->v->options->sender : "<>", e) != 0)
+		return -1;
+	for (unsigned i = 0; i < recipients_count(r->recipients); i++) {
+		struct span one = span_of(recipients_at(r->recipients, i));
+		if (draft_add_recipients(d, one, NULL, NULL, e) != 0)
+			return -1;
+	}
+	return 0;
+}
+
 static struct draft *open_draft(struct run *r, struct err *e)
 {
 	const struct options *o = r->v->options;
@@ -261,12 +286,10 @@ static struct draft *open_draft(struct run *r, struct err *e)
 		.dot_ends = !o->ignore_dots };
 	struct draft *d = draft_new(&options, e);
 
-	if (!d)
+	if (d && fill_draft(r, d, e) != 0) {
+		draft_free(d);
 		return NULL;
-	/* What is wrong with these has been said. */
-	draft_set_sender(d, r->sender_good ? o->sender : "<>", NULL);
-	for (unsigned i = 0; i < recipients_count(r->recipients); i++)
-		draft_add_recipients(d, span_of(recipients_at(r->recipients, i)), NULL, NULL, NULL);
+	}
 	return d;
 }
 
@@ -280,6 +303,12 @@ static void say_size(struct run *r, const struct intake *in)
 			"lines over %d octets: %u of the header are folded, %" PRIu64
 			" breaks are put into the body",
 			LONGLINE_MAX, r->long_lines, in->longline.breaks);
+}
+
+/* The draft refuses a header for the first recipient that is bad: that one has been told of. */
+static bool was_said(const struct run *r, const struct intake *in)
+{
+	return r->bad_recipients > 0 && in->refused && in->size <= in->size_max;
 }
 
 static int read_message(struct run *r, struct err *e)
@@ -300,7 +329,7 @@ static int read_message(struct run *r, struct err *e)
 		say_size(r, in);
 	else if (why.code != EX_DATAERR && why.code != EX_NOUSER && why.code != EX_CONFIG)
 		result = err_set(e, why.code, "%s", why.text);
-	else if (r->refusals == 0) /* else its reason has been said */
+	else if (!was_said(r, in))
 		refuse(r, why.code, span_of("message"), why.text);
 	draft_free(d);
 	return result;
@@ -310,6 +339,7 @@ int verify_run(const struct verify *v, struct err *e)
 {
 	const struct recipients_rules rules = recipients_rules_of(v->conf, v->options->no_aliases);
 	struct run r = { .v = v, .recipients = recipients_new(&rules) };
+	const char *notes;
 	int result = -1;
 
 	if (!r.recipients)
@@ -318,8 +348,13 @@ int verify_run(const struct verify *v, struct err *e)
 	show_arguments(&r);
 	if (v->options->from_header && read_message(&r, e) != 0)
 		goto out;
-	fputs(recipients_notes(r.recipients), v->to);
-	if (fflush(v->to) != 0 || ferror(v->to))
+	notes = recipients_notes(r.recipients);
+	fputs(notes ? notes : "", v->to);
+	if (r.broken.code != 0)
+		err_set(e, r.broken.code, "%s", r.broken.text);
+	else if (!notes)
+		err_set(e, EX_TEMPFAIL, "out of memory");
+	else if (fflush(v->to) != 0 || ferror(v->to))
 		err_sys(e, EX_IOERR, "standard output can't be written");
 	else if (r.refusals > 0)
 		err_set(e, r.code, "it would not go as it is: %u of the above", r.refusals);

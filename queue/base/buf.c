@@ -44,7 +44,7 @@ void buf_clear(struct buf *b)
 	if (b->secret)
 		wipe(b->data, b->cap);
 	b->len = 0;
-	b->failed = false;
+	b->failed = b->starved = false;
 	if (b->data)
 		b->data[0] = '\0';
 }
@@ -89,7 +89,7 @@ char *buf_room(struct buf *b, size_t n)
 		if (cap < need)
 			cap = need;
 		if (!resize(b, cap)) {
-			b->failed = true;
+			b->failed = b->starved = true;
 			return NULL;
 		}
 		b->data[b->len] = '\0';

@@ -15,7 +15,8 @@ struct buf {
 	size_t len, cap;
 	size_t max;  /* ceiling on len, in bytes, set at buf_init; 0: no byte can be added */
 	bool failed; /* sticky: the ceiling was met, or memory ran out; nothing is added any more */
-	bool secret; /* wiped before memory is given back, at growth too */
+	bool starved; /* it failed for want of memory */
+	bool secret;  /* wiped before memory is given back, at growth too */
 };
 
 void buf_init(struct buf *b, size_t max);

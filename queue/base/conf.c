@@ -131,11 +131,13 @@ static int read_file(const char *path, const char *manual, struct buf *out, stru
 			"can't open the configuration file %s", path);
 	for (;;) {
 		char *to = buf_room(out, 4096);
-		if (!to) {
+		if (!to && out->starved)
+			err_set(e, EX_TEMPFAIL, "%s: out of memory", path);
+		else if (!to)
 			err_set(e, EX_CONFIG, "%s: longer than a configuration can be (1 MiB)",
 				path);
+		if (!to)
 			break;
-		}
 		ssize_t n = read(fd, to, 4096);
 		if (n < 0 && errno == EINTR)
 			continue;

@@ -5,7 +5,9 @@
 
 #include "base/number.h"
 
+#include <errno.h>
 #include <pwd.h>
+#include <stdbool.h>
 #include <stdio.h>
 
 static bool take(struct user *u, struct span name, struct span gecos, uid_t uid)
@@ -41,14 +43,22 @@ static bool parse(struct span line, struct user *u)
 	       take(u, name, cut_field(&line), (uid_t)uid);
 }
 
-bool user_in_file(const char *path, const char *name, uid_t uid, struct user *ret)
+static int not_now(struct err *e)
+{
+	return err_sys(e, EX_TEMPFAIL, "the users of this host can't be read");
+}
+
+int user_in_file(const char *path, const char *name, uid_t uid, struct user *ret, struct err *e)
 {
 	char line[4096];
 	struct user u;
 	bool found = false, whole = true;
+	int result;
 	FILE *f = fopen(path, "re");
+	if (!f && (errno == ENOENT || errno == ENOTDIR || errno == EACCES))
+		return 0;
 	if (!f)
-		return false;
+		return not_now(e);
 	while (!found && fgets(line, sizeof line, f)) {
 		size_t n = strcspn(line, "\n");
 		bool starts = whole;
@@ -56,35 +66,42 @@ bool user_in_file(const char *path, const char *name, uid_t uid, struct user *re
 		if (starts && whole && parse(span_make(line, n), &u))
 			found = name ? strcmp(u.name, name) == 0 : u.uid == uid;
 	}
+	result = ferror(f) ? not_now(e) : found;
 	fclose(f);
-	if (found)
+	if (result == 1)
 		*ret = u;
-	return found;
+	return result;
 }
 
 #ifdef CENMAIL_NSS
-static bool from_service(const struct passwd *pw, struct user *ret)
+/* The name service has several words for "there is none" (getpwnam(3)). */
+static int from_service(const struct passwd *pw, struct user *ret, struct err *e)
 {
+	if (!pw && (errno == ENOMEM || errno == EMFILE || errno == ENFILE || errno == EIO ||
+			   errno == EINTR || errno == EAGAIN))
+		return not_now(e);
 	return pw && take(ret, span_of(pw->pw_name), span_of(pw->pw_gecos), pw->pw_uid);
 }
 
-bool user_by_uid(uid_t uid, struct user *ret)
+int user_by_uid(uid_t uid, struct user *ret, struct err *e)
 {
-	return from_service(getpwuid(uid), ret);
+	errno = 0;
+	return from_service(getpwuid(uid), ret, e);
 }
 
-bool user_by_name(const char *name, struct user *ret)
+int user_by_name(const char *name, struct user *ret, struct err *e)
 {
-	return from_service(getpwnam(name), ret);
+	errno = 0;
+	return from_service(getpwnam(name), ret, e);
 }
 #else
-bool user_by_uid(uid_t uid, struct user *ret)
+int user_by_uid(uid_t uid, struct user *ret, struct err *e)
 {
-	return user_in_file("/etc/passwd", NULL, uid, ret);
+	return user_in_file("/etc/passwd", NULL, uid, ret, e);
 }
 
-bool user_by_name(const char *name, struct user *ret)
+int user_by_name(const char *name, struct user *ret, struct err *e)
 {
-	return user_in_file("/etc/passwd", name, 0, ret);
+	return user_in_file("/etc/passwd", name, 0, ret, e);
 }
 #endif

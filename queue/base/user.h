@@ -8,7 +8,8 @@
 #ifndef CENMAIL_USER_H
 #define CENMAIL_USER_H
 
-#include <stdbool.h>
+#include "base/err.h"
+
 #include <sys/types.h>
 
 #define USER_NAME_MAX  256
@@ -20,11 +21,11 @@ struct user {
 	uid_t uid;
 };
 
-/* Whether there is one; *ret is untouched when there is not, or when it can't be found out. */
-bool user_by_uid(uid_t uid, struct user *ret);
-bool user_by_name(const char *name, struct user *ret);
+/* 1: there is one; 0: there is none; -1: it can't be found out now (EX_TEMPFAIL). */
+int user_by_uid(uid_t uid, struct user *ret, struct err *e);
+int user_by_name(const char *name, struct user *ret, struct err *e);
 
 /* For tests: the same in another file. */
-bool user_in_file(const char *path, const char *name, uid_t uid, struct user *ret);
+int user_in_file(const char *path, const char *name, uid_t uid, struct user *ret, struct err *e);
 
 #endif

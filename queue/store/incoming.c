@@ -72,7 +72,8 @@ int incoming_open(const char *queue, struct err *e)
 
 	buf_init(&path, PATH_CEILING);
 	store_incoming_path(queue, &path);
-	fd = path.failed ? err_set(e, EX_CONFIG, "%s: the path is too long", queue)
+	fd = path.failed ? err_set(e, path.starved ? EX_TEMPFAIL : EX_CONFIG, "%s: %s", queue,
+				   path.starved ? "out of memory" : "the path is too long")
 			 : open_directory(buf_str(&path), e);
 	buf_done(&path);
 	return fd;

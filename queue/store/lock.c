@@ -169,7 +169,8 @@ int store_lock_file(const char *queue, const char *name, int64_t deadline_ms, in
 	struct buf path;
 	buf_init(&path, 4096);
 	lock_path(queue, name, &path);
-	int fd = path.failed ? err_set(e, EX_CONFIG, "%s: the path is too long", queue)
+	int fd = path.failed ? err_set(e, path.starved ? EX_TEMPFAIL : EX_CONFIG, "%s: %s", queue,
+				       path.starved ? "out of memory" : "the path is too long")
 			     : lock_open(buf_str(&path), e);
 	int r = -1;
 	if (fd < 0)

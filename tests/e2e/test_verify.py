@@ -181,6 +181,22 @@ def test_size_and_long_lines(host):
         assert words in "".join(show(host, "-t", stdin=stdin, code=DATAERR)), words
 
 
+def test_what_is_wrong_with_the_whole_is_said_beside_the_rest(host):
+    """A sender that SES would refuse, say, does not hide that the message is too long."""
+    host.write(message_size="2K", verified="*@example.com")
+    long = "b\n" * 2000
+    for stdin, words in [(f"To: x@y\nFrom: e@elsewhere\n\n{long}", ["e@elsewhere... SES", "over 2048 octets"]),
+                         (f"To: a@b@c\n\n{long}", ["a@b@c... ", "over 2048 octets"]),
+                         ("To: x@y\nFrom: e@elsewhere\n" + "Received: a\n" * 60, ["e@elsewhere... SES", "loop"]),
+                         ("To: a\nb@example.com\nFrom: e@elsewhere\n\nz\n", ["ends within a list"]),
+                         ("From: e@elsewhere\n\nz\n", ["e@elsewhere... SES", "message... no recipient"])]:
+        lines = show(host, "-t", stdin=stdin, code=DATAERR)
+        for one in words:
+            assert sum(one in line for line in lines) == 1, (one, lines)
+    lines = show(host, "-t", stdin="To: a@b@c\n\nz\n", code=DATAERR)
+    assert [line for line in lines if line.startswith(("message", "a@b@c"))] == lines[1:] and len(lines) == 2
+
+
 def test_an_ordinary_user_learns_no_secret(host, tmp_path):
     """A copy without the bit, by somebody who may read nothing but the configuration and aliases."""
     if os.getuid() != 0:

@@ -66,7 +66,7 @@ static void finds_users(void **state)
 	};
 	for (unsigned i = 0; i < sizeof row / sizeof *row; i++) {
 		struct user u = { .name = "untouched" };
-		bool found = user_in_file(path, row[i].ask_name, row[i].ask_uid, &u);
+		int found = user_in_file(path, row[i].ask_name, row[i].ask_uid, &u, NULL);
 		if (found != (row[i].name != NULL))
 			fail_msg("row %u: found %d (%s)", i, found, u.name);
 		assert_string_equal(u.name, found ? row[i].name : "untouched");
@@ -75,15 +75,25 @@ static void finds_users(void **state)
 			assert_int_equal(u.uid, row[i].uid);
 		}
 	}
-	assert_false(user_in_file("/nonexistent/passwd", "root", 0, NULL));
+	assert_int_equal(user_in_file("/nonexistent/passwd", "root", 0, NULL, NULL), 0);
+}
+
+/* What can't be read is not "nobody". */
+static void says_when_it_can_not_tell(void **state)
+{
+	struct user u;
+	struct err e = { 0 };
+
+	assert_int_equal(user_in_file("/", "root", 0, &u, &e), -1);
+	assert_int_equal(e.code, EX_TEMPFAIL);
 }
 
 static void root_is_somebody(void **state)
 {
 	struct user u;
-	assert_true(user_by_uid(0, &u));
+	assert_int_equal(user_by_uid(0, &u, NULL), 1);
 	assert_string_equal(u.name, "root");
-	assert_true(user_by_name("root", &u));
+	assert_int_equal(user_by_name("root", &u, NULL), 1);
 	assert_int_equal(u.uid, 0);
 }
 
@@ -91,6 +101,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(finds_users, write_file, remove_file),
+		cmocka_unit_test(says_when_it_can_not_tell),
 		cmocka_unit_test(root_is_somebody),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
