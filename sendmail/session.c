@@ -217,9 +217,9 @@ static int write_some(struct session *s, struct err *e)
 
 static int heed_deadline(struct session *s, int64_t deadline, struct err *e)
 {
-	if (clock_mono_ms() < deadline)
+	if (clock_mono_ms() < deadline || (s->out.len == 0 && !is_open(s)))
 		return 0;
-	if (s->out.len > 0 || !is_open(s))
+	if (s->out.len > 0)
 		return err_set(e, EX_TEMPFAIL, "the caller does not read our replies");
 	server_end(s->server, "421 4.4.2 Timed out: a message without its 250 is not stored");
 	return 0;

@@ -374,27 +374,32 @@ def test_swaks(queue):
     assert b"\r\n\r\n.one\r\n..two\r\n" in queue.contents()[1]
 
 
-# What each is known to say (from its source), in lock step: lines, and the codes it goes on with.
-SYMFONY = [("HELO [127.0.0.1]", 250)] + [
+# What each says by its source, in lock step: lines, and the codes it goes on with.
+# Symfony's SendmailTransport with -bs: SmtpTransport, so HELO. It ends its content by CRLF "." CRLF,
+# whatever the content ends in; a refusal makes it say RSET, and the next message begins with NOOP.
+SYMFONY_MAIL = [
     ("MAIL FROM:<a@example.com>", 250), ("RCPT TO:<b@example.org>", 250),
     ("RCPT TO:<c@example.org>", 250), ("DATA", 354),
-    ((HEAD + "\r\nbody without a line end\r\n.\r\n").encode(), 250)] * 2 + [
-    ("NOOP", 250), ("MAIL FROM:<a@example.com>", 250), ("RCPT TO:<nobody>", 550), ("RSET", 250),
-    ("QUIT", 221)]
+    ((HEAD + "\r\n..dot\r\nbody without a line end\r\n.\r\n").encode(), 250)]
+SYMFONY = [("HELO [127.0.0.1]", 250), *SYMFONY_MAIL, *SYMFONY_MAIL, ("MAIL FROM:<a@example.com>", 250),
+           ("RCPT TO:<nobody>", 550), ("RSET", 250), ("NOOP", 250), *SYMFONY_MAIL, ("QUIT", 221)]
 SWIFTMAILER = [
     ("EHLO [127.0.0.1]", 250), ("MAIL FROM:<a@example.com>", 250), ("RCPT TO:<b@example.org>", 250),
     ("DATA", 354), ((HEAD + "\r\n..dot\r\n\r\n.\r\n").encode(), 250), ("RSET", 250), ("QUIT", 221)]
+# Alpine (c-client's smtp.c): RSET before each message, DSN when the user asks for it, and all or nothing:
+# RSET when a recipient was refused.
+ALPINE_MAIL = [("RSET", 250), ("MAIL FROM:<a@example.com> BODY=8BITMIME RET=HDRS", 250),
+               ("RCPT TO:<b@example.org> NOTIFY=FAILURE,DELAY", 250)]
 ALPINE = [
-    ("EHLO client.example.com", 250), ("RSET", 250),
-    ("MAIL FROM:<a@example.com> BODY=8BITMIME SIZE=60", 250), ("RCPT TO:<b@example.org>", 250),
-    ("DATA", 354), ((HEAD + "\r\nz\r\n.\r\n").encode(), 250), ("QUIT", 221)]
+    ("EHLO client.example.com", 250), ("VERB ON", 500), *ALPINE_MAIL, ("RCPT TO:<nobody> NOTIFY=NEVER", 550),
+    ("RSET", 250), *ALPINE_MAIL, ("DATA", 354), ((HEAD + "\r\nz\r\n.\r\n").encode(), 250), ("QUIT", 221)]
 NO_HELO = [
     ("MAIL From:<a@example.com>", 250), ("RCPT To:<b@example.org>", 250), ("DATA", 354),
     ((HEAD + "\r\nz\r\n.\r\n").encode(), 250), ("QUIT", 221)]
 
 
 @pytest.mark.parametrize("arguments, dialogue, messages", [
-    ([], SYMFONY, 2), ([], SWIFTMAILER, 1), (["-odb", "-oem"], ALPINE, 1), ([], NO_HELO, 1)],
+    ([], SYMFONY, 3), ([], SWIFTMAILER, 1), (["-odb", "-oem"], ALPINE, 1), ([], NO_HELO, 1)],
     ids=["Symfony", "Swiftmailer", "Alpine", "no-HELO"])
 def test_dialogues(bs, arguments, dialogue, messages):
     """A15"""

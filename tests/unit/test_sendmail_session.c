@@ -95,6 +95,7 @@ static void test_idle(void **state)
 		say(&p, t[i]);
 		assert_int_equal(run(&p, 150, 60000, &e), -1);
 		assert_int_equal(e.code, EX_TEMPFAIL);
+		assert_non_null(strstr(e.text, "421"));
 		assert_true(clock_mono_ms() - began >= 149);
 		const char *text = said(&p);
 		assert_memory_equal(text, "220 h.example ESMTP cenmail\r\n", 29);
