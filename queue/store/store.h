@@ -135,8 +135,8 @@ int store_settle(struct store *s, const struct store_settlement *v, unsigned n, 
  * logged. */
 #define STORE_WAL_LOUD (64 << 20)
 int64_t store_checkpoint(struct store *s, bool idle);
-/* Takes queue.lock and SQLite's own lock, and lets them go: after that, whatever was being committed
- * can be seen. A person's open transaction is not waited for. */
+/* Takes queue.lock and SQLite's own lock, and lets them go: after that, whatever was being
+ * committed can be seen. A person's open transaction is not waited for. */
 int store_barrier(struct store *s, struct err *e);
 
 /* The locks of rule 7, in the directory of the queue: "flush.lock", "next.lock". wait: until it is
