@@ -33,10 +33,10 @@ static int no_directory(const char *path, struct err *e)
 	return err_sys(e, config ? EX_CONFIG : EX_TEMPFAIL, "%s", path);
 }
 
-/* The name of the directory itself. */
-static int sync_above(int dir)
+/* A directory that is found from `dir`: the names in it. 0 or -1 with errno. */
+static int sync_names(int dir, const char *path)
 {
-	int fd = openat(dir, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = openat(dir, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	int r = fd < 0 ? -1 : fsync(fd);
 
 	if (fd >= 0)
@@ -55,10 +55,6 @@ static int open_directory(const char *path, struct err *e)
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return no_directory(path, e);
-	if (made && sync_above(fd) < 0) {
-		close(fd);
-		return no_directory(path, e);
-	}
 	if (fstat(fd, &st) == 0 && st.st_uid == geteuid())
 		return fd;
 	close(fd);
@@ -160,7 +156,11 @@ int incoming_write(const char *queue, const struct store_submission *m, struct e
 	assert(m->rcpts > 0);
 	if (dir < 0)
 		return -1;
-	result = write_in(dir, m, e);
+	/* The name of the directory too, whoever has made it: he may not have come to that yet. */
+	if (sync_names(dir, "..") < 0)
+		result = err_sys(e, EX_TEMPFAIL, "incoming/ can't be synced");
+	else
+		result = write_in(dir, m, e);
 	close(dir);
 	return result;
 }
@@ -273,7 +273,12 @@ static void move_aside(struct import *in, const char *name, const char *why, str
 		if (r == 0 || errno != EEXIST)
 			break;
 	}
+	/* Its new name is synced before the old one's end is: a crash leaves one of them. */
 	if (r == 0) {
+		if (sync_names(in->dir, "damaged") < 0) {
+			in->failed = true;
+			err_sys(e, EX_TEMPFAIL, "incoming/damaged can't be synced");
+		}
 		say(in, INCOMING_ASIDE, name, why);
 	} else if (errno != ENOENT) {
 		in->failed = true;
@@ -352,7 +357,7 @@ static int take_all(
 			break;
 		}
 	}
-	*ret_more = l->n == NAMES_MAX;
+	*ret_more = l->n == NAMES_MAX && in->changed; /* else it would be the same names again */
 	return 0;
 }
 
