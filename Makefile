@@ -293,8 +293,12 @@ install: all $(MADE)
 # The table, for cenmail-privileges(7) and the tests.
 installed:
 	@printf '%s\n' "$$INSTALLED"
-# Takes away what was installed, but never configuration, secrets, queue or journal.
+# Takes away what was installed, but never configuration, secrets, queue or journal; nor another's
+# sendmail.
 uninstall:
+	@case " $(ROLE) " in *" sender "*) sendmail="$(DESTDIR)$(PREFIX)/sbin/sendmail"; \
+		if [ -e "$$sendmail" ] && ! grep -qs "$(SPOOLDIR)" "$$sendmail"; then \
+		echo "make uninstall: $$sendmail is not cenmail's: nothing was done" >&2; exit 1; fi ;; esac
 	@printf '%s\n' "$$INSTALLED" | while read -r role kind mode owner to from; do \
 		case " $(ROLE) both " in *" $$role "*) ;; *) continue ;; esac; \
 		case $$kind in file|link) rm -fv "$(DESTDIR)$$to" ;; esac; \

@@ -271,7 +271,9 @@ MAIL_FILES="/usr/sbin/sendmail /usr/lib/sendmail /usr/bin/mailq /usr/bin/newalia
 plan() { printf '  - %s\n' "$*"; }
 present() { [ -e "$1" ] || [ -L "$1" ]; }
 ours() { grep -qs /var/spool/cenmail "$1"; } # our program has its queue's place in it
-diverted() { [ "$(dpkg-divert --listpackage "$1")" = LOCAL ]; }
+diverted() { # by us
+	[ "$(dpkg-divert --listpackage "$1")" = LOCAL ] && [ "$(dpkg-divert --truename "$1")" = "$1.distrib" ]
+}
 package_of() { dpkg-query -S "$1" 2>/dev/null | sed -n '/diversion/!s/: .*//p' | head -n 1; }
 
 # Any of them will do; none is there on a bare system.
@@ -298,11 +300,37 @@ agree() {
 	$yes && return
 	[ -t 0 ] || die "nothing was done: there is no terminal to ask on, and --yes was not given"
 	printf 'Go ahead? [y/N] '
-	read -r answer
+	read -r answer || answer=
 	case $answer in [yY] | [yY][eE][sS]) ;; *) die "nothing was done" ;; esac
 }
 
+# What would be written over and could not come back.
+check_mail_files() {
+	for file in $MAIL_FILES; do
+		if ! command -v dpkg-divert >/dev/null; then
+			! present "$file" || ours "$file" ||
+				die "nothing was done: $file is there, and without dpkg-divert it can't be kept: move it away"
+		elif [ -n "$(dpkg-divert --listpackage "$file")" ]; then
+			diverted "$file" && { ours "$file" || ! present "$file"; } ||
+				die "nothing was done: $file is diverted already: see \`dpkg-divert --list $file\`"
+		fi
+	done
+}
+
+# One of an earlier user cenmail, say, who had another number.
+check_spool() {
+	[ ! -L /var/spool/cenmail ] ||
+		die "nothing was done: /var/spool/cenmail is a link, which sendmail does not follow: mount its place there"
+	[ -d /var/spool/cenmail ] || return 0
+	uid=$(id -u cenmail 2>/dev/null || echo none)
+	stranger=$(find /var/spool/cenmail -mindepth 1 -printf '%U %p\n' | grep -v "^$uid " | head -n 1)
+	[ -z "$stranger" ] || die "nothing was done: ${stranger#* } belongs to user ${stranger%% *}, and cenmail \
+could not open it: change its owner (chown -R, when there is a user cenmail), or move it away"
+}
+
 plan_sender() {
+	check_mail_files
+	check_spool
 	foreign=
 	for file in $MAIL_FILES; do
 		present "$file" && ! ours "$file" || continue
@@ -337,8 +365,14 @@ installation() {
 	build all
 	id cenmail >/dev/null 2>&1 || useradd --system --user-group --no-create-home \
 		--home-dir /nonexistent --shell /usr/sbin/nologin cenmail
-	[ "$role" = relay ] || divert_mail_files
-	make -s install ROLE="$role"
+	# A host that is left between the two has no sendmail: nobody's Ctrl-C comes here.
+	trap '' INT TERM HUP
+	aside=
+	{ [ "$role" = relay ] || divert_mail_files; } && make -s install ROLE="$role" || {
+		give_back
+		die "it could not be installed; the mail server's files are as they were"
+	}
+	trap - INT TERM HUP
 	say
 	what_is_left
 }
@@ -349,7 +383,15 @@ divert_mail_files() {
 	for file in $MAIL_FILES; do
 		rename=--rename
 		! ours "$file" || rename=--no-rename
-		diverted "$file" || dpkg-divert --local --quiet $rename --add "$file"
+		diverted "$file" && continue
+		[ $rename = --no-rename ] || aside="$aside $file"
+		dpkg-divert --local --quiet $rename --add "$file" || return 1
+	done
+}
+
+give_back() { # what this run has put aside
+	for file in $aside; do
+		! diverted "$file" || { rm -f "$file" && dpkg-divert --local --quiet --rename --remove "$file"; } || :
 	done
 }
 
@@ -372,6 +414,8 @@ cron sends from then on, every minute."
 
 uninstallation() {
 	take_arguments "$@"
+	[ "$role" = relay ] || ! present /usr/sbin/sendmail || ours /usr/sbin/sendmail ||
+		die "nothing was done: /usr/sbin/sendmail is not cenmail's"
 	say "./install.sh uninstall $role will"
 	if [ "$role" = sender ]; then
 		waiting=$(cenmail-sql 'select count(*) from mailq' 2>/dev/null || echo 0)

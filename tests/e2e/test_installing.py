@@ -2,6 +2,7 @@
 say what they will do, do it and no more, and what was there before comes back."""
 
 import os
+import shutil
 import stat
 
 import pytest
@@ -116,9 +117,94 @@ def test_a_mail_server_is_not_replaced_unless_that_is_meant(host):
     assert host.run(["/usr/lib/sendmail"]).stdout == b"I am foreign\n"
 
 
-def test_what_somebody_put_there_by_hand_comes_back(host):
+def by_hand(host):
     host.put("/usr/sbin/sendmail", "#!/bin/sh\necho by hand\n", 0o755)
+
+
+def test_what_somebody_put_there_by_hand_comes_back(host):
+    by_hand(host)
     code, said = install_sh(host, "install", "sender", "--yes")
     assert code == 0 and "keep /usr/sbin/sendmail aside" in said, said
     assert install_sh(host, "uninstall", "sender", "--yes")[0] == 0
     assert host.run(["sendmail"]).stdout == b"by hand\n"
+    assert install_sh(host, "uninstall", "sender", "--yes")[0] == 1  # no second time
+    assert host.run(["sendmail"]).stdout == b"by hand\n"
+
+
+# --- what goes wrong ---
+
+
+def test_what_is_not_ours_is_not_uninstalled(host):
+    by_hand(host)
+    before = files(host)
+    code, said = install_sh(host, "uninstall", "sender", "--yes")
+    assert code == 1 and "nothing was done" in said and "/usr/sbin/sendmail" in said
+    done = host.run(["make", "-s", "-C", ROOT, "uninstall", "ROLE=sender"])
+    assert done.returncode != 0 and b"not cenmail's" in done.stderr
+    assert files(host) == before
+
+
+def test_an_installation_that_fails_leaves_what_was_there(host):
+    foreign_mail_server(host)
+    before = files(host)
+    (host.root / "usr/sbin/cenmail-flush").mkdir()  # no file can take its place
+    code, said = install_sh(host, "install", "sender", "--yes", "--divert")
+    assert code == 1 and "as they were" in said, said
+    assert host.run(["sendmail"]).stdout == host.run(["/usr/lib/sendmail"]).stdout == b"I am foreign\n"
+    assert not host.run(["dpkg-divert", "--list", "*sendmail*"]).stdout
+    assert not set(before) - set(files(host))
+
+
+def test_killed_between_putting_aside_and_putting_there(host):
+    by_hand(host)
+    divert = ["dpkg-divert", "--local", "--quiet", "--rename", "--add", "/usr/sbin/sendmail"]
+    assert host.run(divert).returncode == 0
+    assert install_sh(host, "uninstall", "sender", "--yes")[0] == 0
+    assert host.run(["sendmail"]).stdout == b"by hand\n"
+    assert host.run(divert).returncode == 0
+    assert install_sh(host, "install", "sender", "--yes")[0] == 0
+    assert host.run(["sendmail", "--version"]).stdout.startswith(b"cenmail ")
+
+
+@pytest.mark.parametrize("divert", [["--local", "--divert", "/usr/sbin/sendmail.real"],
+                                    ["--package", "wrapper", "--divert", "/usr/sbin/sendmail.real"]],
+                         ids=["by hand", "by a package"])
+def test_somebody_elses_diversion_stays(host, divert):
+    assert host.run(["dpkg-divert", "--quiet", "--no-rename", *divert, "--add",
+                     "/usr/sbin/sendmail"]).returncode == 0
+    by_hand(host)
+    before = files(host)
+    code, said = install_sh(host, "install", "sender", "--yes", "--divert")
+    assert code == 1 and "nothing was done" in said and "divert" in said, said
+    assert files(host) == before
+
+
+def test_a_spool_that_is_not_cenmails(host):
+    spool = host.root / "var/spool/cenmail"
+    shutil.rmtree(spool, ignore_errors=True)
+    (host.root / "var/spool/elsewhere").mkdir()
+    spool.symlink_to("elsewhere")
+    code, said = install_sh(host, "install", "sender", "--yes")
+    assert code == 1 and "nothing was done: /var/spool/cenmail" in said, said
+    spool.unlink()
+    spool.mkdir()  # as after `deluser cenmail`: the next one has another number
+    host.put("/var/spool/cenmail/queue.db", "x")
+    os.chown(spool / "queue.db", 64003, 64003)
+    code, said = install_sh(host, "install", "sender", "--yes")
+    assert code == 1 and "nothing was done: /var/spool/cenmail/queue.db" in said, said
+    assert not host.run(["dpkg-divert", "--list", "*sendmail*"]).stdout
+    assert (spool / "queue.db").stat().st_uid == 64003
+
+
+def test_packages_that_can_not_be_had(host):
+    status = host.root / "var/lib/dpkg/status"
+    text = status.read_text()
+    assert "\nPackage: sqlite3\nStatus: install ok installed\n" in text
+    status.write_text(text.replace("\nPackage: sqlite3\nStatus: install ok installed\n",
+                                   "\nPackage: sqlite3\nStatus: install ok half-installed\n"))
+    (host.root / "usr/bin/apt-get").unlink()
+    host.put("/usr/bin/apt-get", "#!/bin/sh\necho no route to the archive\nexit 100\n", 0o755)
+    before = files(host)
+    code, said = install_sh(host, "install", "sender", "--yes")
+    assert code == 1 and "could not install: sqlite3" in said and "no route" in said, said
+    assert files(host) == before
