@@ -271,11 +271,11 @@ def test_what_is_wrong_with_the_message_is_refused(way):
 TRACE = ["strace", "-f", "-qq", "-o", "/dev/null"]
 
 
-@pytest.mark.parametrize("fault", ["fsync:error=EIO:when=1", "fsync:error=EIO:when=2",
+@pytest.mark.parametrize("fault", [*(f"fsync:error=EIO:when={n}" for n in (1, 2, 3)),
                                    "rename,renameat,renameat2:error=ENOSPC",
                                    "fchmod:error=EROFS"])
 def test_a_disk_that_can_not_be_written_is_75(way, fault, can_trace):
-    """C7, C8: never a false 0, and nothing half there."""
+    """C7, C8: never a false 0, and nothing half there. The syncs: above, of the file, of its name."""
     with migration(way):
         way.prefix = [*TRACE, "-e", "trace=fsync,rename,renameat,renameat2,fchmod", "-e",
                       f"inject={fault}"]
