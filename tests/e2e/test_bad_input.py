@@ -1,5 +1,5 @@
 """What people get wrong: each case gives its exit code or reply and words that tell what to do,
-and nothing is lost or half stored. (sendmail's own arguments: test_sendmail.py; the listener's
+and nothing is lost or half stored. (sendmail's own arguments: test_sendmail_refuses.py; the listener's
 dialogue: test_listen.py.)"""
 
 import re
