@@ -118,19 +118,26 @@ int option_envid(struct options *o, const char *value, struct err *e)
 	return 0;
 }
 
+/* What sendmail takes for true: nothing, or a word that begins so. */
+static bool is_true(const char *value)
+{
+	return value[0] == '\0' || strchr("tTyY", value[0]);
+}
+
 /* -o: sendmail's one-letter options. Only -oi has a meaning here. */
 int option_short(struct options *o, const char *value, struct err *e)
 {
-	if (strcmp(value, "i") == 0)
-		o->ignore_dots = true;
+	if (value[0] == 'i')
+		o->ignore_dots = is_true(value + 1);
 	return 0;
 }
 
 int option_long(struct options *o, const char *value, struct err *e)
 {
-	struct span v = span_of(value);
-	if (is_word(v, "IgnoreDots") || is_word(v, "IgnoreDots=True"))
-		o->ignore_dots = true;
+	const size_t n = strcspn(value, "=");
+
+	if (is_word(span_make(value, n), "IgnoreDots"))
+		o->ignore_dots = is_true(value + n + (value[n] == '='));
 	return 0;
 }
 

@@ -157,6 +157,7 @@ void options_help(FILE *to)
 
 	fputs("usage: sendmail [options] [--] [recipient ...] <message\n"
 	      "       sendmail -bv [-t] [recipient ...]\n"
+	      "       sendmail -bs\n"
 	      "       sendmail -q[choice]\n"
 	      "       mailq            lists the queue\n"
 	      "       newaliases       checks the aliases file\n\n",

@@ -3,11 +3,15 @@ stored as sender and recipients, what From says, and where the message ends."""
 
 import os
 import pwd
+import random
+import re
+import string
 
 import pytest
 
 import installed
 
+SOAK = "CENMAIL_SOAK" in os.environ
 LOGIN = pwd.getpwuid(os.getuid()).pw_name + "@example.com"
 CRON = (b"From: root (Cron Daemon)\nTo: root\nSubject: Cron <root@shanghai> job\n"
         b"MIME-Version: 1.0\nContent-Type: text/plain; charset=UTF-8\n"
@@ -75,6 +79,43 @@ def test_a15(queue, name):
         assert field(content, b"From") == author
     if stdin.endswith(DOTS):
         assert content.endswith(b"\r\n\r\na\r\n.\r\nb\r\n")
+
+
+def options_of_help(queue):
+    """(group, option, whether a value follows) of --help."""
+    group, found = "Honoured", []
+    for line in queue.sendmail("--help").stdout.decode().splitlines():
+        if line.endswith(":") and not line.startswith(" "):
+            group = line.split(",")[0].rstrip(":")
+        elif row := re.match(r" +(-\w+)(\[?\w*\]?)(?: (\S+))?(?:  |$)", line[:18].rstrip() + "  "):
+            found.append((group, row[1], row[3]))
+    return found
+
+
+def test_what_is_accepted_changes_nothing_and_what_is_refused_stores_nothing(queue, tmp_path):
+    """Every option that --help names in these groups, with a value attached and separate."""
+    queue.write(domain="example.com")
+    rows = options_of_help(queue)
+    groups = {name: [(o, v) for g, o, v in rows if g == name] for name in ("Accepted", "Refused")}
+    assert len(groups["Accepted"]) >= 17 and len(groups["Refused"]) >= 17, rows
+    name = str(tmp_path / "never")
+    forms = [f for o, value in groups["Accepted"] for f in ([[o, name], [o + name]] if value else [[o]])]
+    short = [["-o" + c + rest] for c in string.ascii_letters + string.digits if c != "i" for rest in ("", "7m")]
+    for form in forms + (short if SOAK else random.sample(short, 20)):
+        before = queue.value("select count(*) from message")
+        done = queue.sendmail(*form, "-f", APP, *TO, stdin=FROM + DOTS)
+        assert (done.returncode, done.stdout) == (0, b""), (form, done)
+        assert queue.value("select count(*) from message") == before + 1, form
+        assert queue.value("select group_concat(sender||address) from message m join recipient r on"
+                           " r.message=m.id where m.id=(select max(id) from message)") == APP + TO[0], form
+        assert queue.value("select cast(data as text) from content order by message desc").endswith(
+            "\r\n\r\na\r\n"), form
+    stored = queue.value("select count(*) from message")
+    for option, value in groups["Refused"]:
+        done = queue.sendmail(option, *TO, stdin=FROM)
+        assert done.returncode == 64 and option[:2].encode() in done.stderr, (option, done)
+    assert queue.value("select count(*) from message") == stored
+    assert not os.path.exists(name)
 
 
 def test_dsn_options_are_stored_as_rfc_3461_has_them(queue):
