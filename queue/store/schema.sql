@@ -164,7 +164,7 @@ CREATE VIEW delivered AS SELECT
  r.ses_id AS ses_id, m.message_id AS message_id,
  r.queued_ms/1000.0 AS queued, r.connect_ms/1000.0 AS connect,
  r.hop_ms/1000.0 AS hop, r.ses_ms/1000.0 AS ses
-FROM recipient AS r JOIN message AS m ON m.id=r.message WHERE r.state='sent';
+FROM message AS m CROSS JOIN recipient AS r ON r.message=m.id WHERE r.state='sent';
 
 CREATE VIEW undeliverable AS SELECT
  message AS id, address AS recipient,
