@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "flush/import.h"
+#include "flush/upkeep.h"
 #include "flush/wake.h"
 
 #include <errno.h>
@@ -32,6 +33,7 @@ struct wheel {
 	struct err failed;  /* why it ends; code 0: for no fault */
 	bool written;       /* since the last idle checkpoint */
 	bool told_wal;      /* that the WAL is too large; once in a flusher's life */
+	struct upkeep upkeep;
 	struct pollfd *pfd; /* signal, wake, then the ways in order */
 	struct way **who;
 };
@@ -220,6 +222,8 @@ static int64_t earliest(const struct wheel *w)
 		at = w->next_due;
 	if (w->import && w->import_at < at && !f->closing && !f->unwritten)
 		at = w->import_at;
+	if (w->upkeep.next < at && !f->closing && !f->unwritten)
+		at = w->upkeep.next;
 	return at;
 }
 
@@ -297,7 +301,7 @@ static bool nothing_left(const struct wheel *w, int64_t now)
 /* When it is idle: the WAL goes into the database, so that the next lone caller finds it small. */
 static void tidy(struct wheel *w, int64_t now)
 {
-	if (w->written && nothing_left(w, now)) {
+	if (w->written && !w->upkeep.under_way && nothing_left(w, now)) {
 		int64_t wal = store_checkpoint(w->f->store, true);
 
 		if (wal > STORE_WAL_LOUD && !w->told_wal)
@@ -308,6 +312,18 @@ static void tidy(struct wheel *w, int64_t now)
 		w->told_wal |= wal > STORE_WAL_LOUD;
 		w->written = false;
 	}
+}
+
+/* What is old goes when there is nothing else to do. Whether one that does not linger may go too.
+ */
+static bool upkeep(struct wheel *w, int64_t now)
+{
+	struct flusher *f = w->f;
+
+	if (f->closing || f->unwritten)
+		return true;
+	w->written |= upkeep_tend(&w->upkeep, f->store, f->conf, nothing_left(w, now));
+	return upkeep_done(&w->upkeep);
 }
 
 /* Takes nothing new; what is in flight has a while to be answered. */
@@ -354,6 +370,7 @@ static int run(struct wheel *w, struct err *e)
 {
 	struct flusher *f = w->f;
 	struct err why;
+	bool done;
 
 	for (;;) {
 		int64_t now = clock_mono_ms();
@@ -369,8 +386,9 @@ static int run(struct wheel *w, struct err *e)
 			return -1;
 		if (f->closing)
 			f->look = false;
+		done = upkeep(w, now);
 		tidy(w, now);
-		if ((f->closing || !f->linger) && nothing_left(w, now))
+		if ((f->closing || (!f->linger && done)) && nothing_left(w, now))
 			break;
 		/* When there is more to take at once, there is no wait. */
 		if (f->look && flight_waiting(f, now) < FLUSH_LOW_WATER)

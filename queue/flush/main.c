@@ -4,6 +4,7 @@
  * turn, runs, reports.
  */
 #include "flush/flusher.h"
+#include "flush/upkeep.h"
 
 #include "base/become.h"
 #include "base/clock.h"
@@ -17,18 +18,22 @@
 
 struct arguments {
 	const char *conf;
-	bool verbose, once, init, check;
+	bool verbose, once, init, check, vacuum;
 };
 
 static const char usage[] =
 	"usage: cenmail-flush [-v] [--once] [-C FILE]   send what is due\n"
 	"       cenmail-flush --init [-C FILE]   create the queue, or bring it up to date\n"
+	"       cenmail-flush --vacuum [-C FILE]   remove what is old, and give its room back, "
+	"now\n"
 	"       cenmail-flush --check-config [-C FILE]\n"
 	"  -C FILE         the configuration; default CENMAIL_CONF or " CENMAIL_SYSCONFDIR
 	"/cenmail.conf\n"
 	"  -v              say at the end what was done\n"
 	"  --once          go when nothing is due, and at once where a flusher runs already\n"
 	"  --init          create the queue that the configuration names, or migrate it\n"
+	"  --vacuum        remove what is no longer kept, and make the queue's file as small as it "
+	"can be\n"
 	"  --check-config  print every key with its value in force\n"
 	"  --help, --version\n";
 
@@ -39,6 +44,7 @@ static int parse(int argc, char **argv, struct arguments *a)
 		{ "init", no_argument, NULL, 'i' },
 		{ "once", no_argument, NULL, 'o' },
 		{ "check-config", no_argument, NULL, 'c' },
+		{ "vacuum", no_argument, NULL, 'a' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'V' },
 		{ 0 },
@@ -57,6 +63,8 @@ static int parse(int argc, char **argv, struct arguments *a)
 			a->once = true;
 		else if (c == 'c')
 			a->check = true;
+		else if (c == 'a')
+			a->vacuum = true;
 		else if (c == 'h')
 			return fputs(usage, stdout) < 0 ? -1 : 0;
 		else if (c == 'V')
@@ -211,6 +219,9 @@ int main(int argc, char **argv)
 		result = 0;
 	} else if (a.init) {
 		result = become_owner(conf.queue, &e) < 0 ? -1 : init(&conf, &e);
+	} else if (a.vacuum) {
+		sigprocmask(SIG_UNBLOCK, &set, NULL); /* it may be ended at any moment */
+		result = become_owner(conf.queue, &e) < 0 ? -1 : upkeep_all(&conf, &e);
 	} else {
 		if (a.once)
 			conf.linger = 0;

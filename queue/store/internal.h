@@ -42,6 +42,9 @@ int store_end(struct store *s, int r, struct err *e);
  * EX_CONFIG. */
 int store_in_place(struct store *s, struct err *e);
 
+/* Octets of the WAL file. */
+int64_t store_wal_size(const struct store *s);
+
 /* Whether a value read back is what the schema allows: an integer between lo and hi; text of at
  * most max octets without NUL. */
 bool store_int(sqlite3_stmt *q, int col, int64_t lo, int64_t hi, int64_t *ret);

@@ -255,7 +255,7 @@ int store_end(struct store *s, int r, struct err *e)
 }
 
 /* What others committed counts too, so the file is asked, and not the last commit of ours. */
-static int64_t wal_size(const struct store *s)
+int64_t store_wal_size(const struct store *s)
 {
 	struct stat st;
 	return stat(s->wal_path, &st) < 0 ? 0 : st.st_size;
@@ -263,13 +263,13 @@ static int64_t wal_size(const struct store *s)
 
 int64_t store_checkpoint(struct store *s, bool idle)
 {
-	int64_t size = wal_size(s);
+	int64_t size = store_wal_size(s);
 	if (size == 0 || (!idle && size < (int64_t)STORE_WAL_PAGES * STORE_FRAME))
 		return size;
 	if (take_lock(s, NULL) == 0)
 		checkpoint(s);
 	let_go(s);
-	return wal_size(s);
+	return store_wal_size(s);
 }
 
 int store_barrier(struct store *s, struct err *e)

@@ -31,6 +31,16 @@ static const struct {
 		" SET submitted=submitted+excluded.submitted,bytes=bytes+excluded.bytes" },
 	[SQL_FIND_KEY] = { PUT, "SELECT id FROM message WHERE key=?1" },
 
+	/* capacity.c; those of no role are prepared when they are needed */
+	[SQL_FREE_PAGES] = { WORK, "PRAGMA freelist_count" },
+	[SQL_PAGES] = { WORK, "PRAGMA page_count" },
+	[SQL_PLACE_TAKEN] = { 0,
+		"SELECT 1 FROM place AS p WHERE uid=?1 AND place=?2 AND EXISTS(SELECT 1"
+		" FROM recipient AS r WHERE r.message=p.message AND r.state IN "
+		"('queued','held'))" },
+	[SQL_PLACE_TAKE] = { 0,
+		"INSERT OR REPLACE INTO place(uid,place,message) VALUES(?1,?2,?3)" },
+
 /* due.c. A message stands where the first of its due recipients stands in the index.
  * ?1 the time and ?2 the recipient after which to look, ?3 the end of the range, ?4 ?5 what
  * is due (up to now, or beyond the horizon). In two steps, same time and later, so that a
@@ -89,6 +99,39 @@ static const struct {
 		"DELETE FROM content WHERE message=?1"
 		" AND NOT EXISTS(SELECT 1 FROM recipient WHERE message=?1 AND state<>'sent')" },
 
+/* keep.c. Those settled are gone through in the order of (settled, id), in two steps as what is due
+ * is: a million may have been settled in one moment, by one UPDATE. */
+#define SETTLED                                                                                    \
+	"SELECT settled,id,message,"                                                               \
+	"EXISTS(SELECT 1 FROM content WHERE content.message=recipient.message)"                    \
+	" FROM recipient WHERE state=?1 AND settled"
+	[SQL_FREED] = { WORK, "SELECT settled,recipient FROM freed WHERE state=?1" },
+	[SQL_FREED_SET] = { WORK,
+		"INSERT OR REPLACE INTO freed(state,settled,recipient) VALUES(?1,?2,?3)" },
+	[SQL_SETTLED_SAME] = { WORK, SETTLED "=?2 AND id>?3 AND +settled<?4 ORDER BY id LIMIT ?5" },
+	[SQL_SETTLED_LATER] = { WORK,
+		SETTLED ">?2 AND ?3=?3 AND settled<?4 ORDER BY settled,id LIMIT ?5" },
+	[SQL_FREE_CONTENT] = { WORK,
+		"DELETE FROM content WHERE message=?1 AND NOT EXISTS(SELECT 1 FROM recipient"
+		" WHERE message=?1 AND state IN ('queued','held'))"
+		" AND NOT EXISTS(SELECT 1 FROM recipient WHERE message=?1 AND"
+		" CASE state WHEN 'sent' THEN settled>=?2 ELSE settled>=?3 END)" },
+	[SQL_OLDEST_RECIPIENT] = { WORK,
+		"SELECT settled,id,message FROM recipient WHERE state=?1 AND settled IS NOT NULL"
+		" ORDER BY settled,id LIMIT 1" },
+	[SQL_OLDEST_ATTEMPT] = { WORK, "SELECT at FROM attempt ORDER BY at LIMIT 1" },
+	[SQL_OLDEST_HOUR] = { WORK, "SELECT at FROM hour ORDER BY at LIMIT 1" },
+	[SQL_DROP_RECIPIENT] = { WORK, "DELETE FROM recipient WHERE id=?1" },
+	[SQL_DROP_MESSAGE] = { WORK, "DELETE FROM message WHERE id=?1"
+				     " AND NOT EXISTS(SELECT 1 FROM recipient WHERE message=?1)" },
+	[SQL_DROP_CONTENT] = { WORK, "DELETE FROM content WHERE message=?1" },
+	[SQL_DROP_ATTEMPTS] = { WORK,
+		"DELETE FROM attempt WHERE id IN"
+		" (SELECT id FROM attempt WHERE at<?1 ORDER BY at LIMIT ?2)" },
+	[SQL_DROP_HOURS] = { WORK, "DELETE FROM hour WHERE at IN"
+				   " (SELECT at FROM hour WHERE at<?1 ORDER BY at LIMIT ?2)" },
+	[SQL_GIVE_BACK] = { WORK, "PRAGMA incremental_vacuum(16)" },
+
 	/* list.c */
 	[SQL_LIST] = { LIST,
 		"SELECT r.message,r.id,m.submitted,m.uid,m.size,m.sender,r.address,r.state,"
@@ -109,4 +152,9 @@ void sql_of_role(enum store_role role, const char *ret[SQL_COUNT])
 {
 	for (unsigned i = 0; i < SQL_COUNT; i++)
 		ret[i] = table[i].roles & 1u << role ? table[i].text : NULL;
+}
+
+const char *sql_text(enum sql which)
+{
+	return table[which].text;
 }

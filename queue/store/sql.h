@@ -17,6 +17,11 @@ enum sql {
 	SQL_PUT_RECIPIENT,
 	SQL_PUT_HOUR,
 	SQL_FIND_KEY,
+	/* ceilings: prepared when they are needed */
+	SQL_FREE_PAGES,
+	SQL_PAGES,
+	SQL_PLACE_TAKEN,
+	SQL_PLACE_TAKE,
 	/* the flusher's choice */
 	SQL_DUE_SAME,
 	SQL_DUE_LATER,
@@ -32,6 +37,21 @@ enum sql {
 	SQL_SETTLE_HOUR,
 	SQL_OPEN_LEFT,
 	SQL_DROP_SENT,
+	/* retention */
+	SQL_FREED,
+	SQL_FREED_SET,
+	SQL_SETTLED_SAME,
+	SQL_SETTLED_LATER,
+	SQL_FREE_CONTENT,
+	SQL_OLDEST_RECIPIENT,
+	SQL_OLDEST_ATTEMPT,
+	SQL_OLDEST_HOUR,
+	SQL_DROP_RECIPIENT,
+	SQL_DROP_MESSAGE,
+	SQL_DROP_CONTENT,
+	SQL_DROP_ATTEMPTS,
+	SQL_DROP_HOURS,
+	SQL_GIVE_BACK,
 	/* mailq, and by hand */
 	SQL_LIST,
 	SQL_MAKE_DUE,
@@ -41,5 +61,7 @@ enum sql {
 
 /* The texts a role uses; NULL where it does not use one. */
 void sql_of_role(enum store_role role, const char *ret[SQL_COUNT]);
+/* The text of one that no role prepares at open, as it is rarely used. */
+const char *sql_text(enum sql which);
 
 #endif

@@ -14,9 +14,10 @@ LAYERS = {
     "queue/base": ["base/"],
     "queue/store": ["store/", "base/", "queue/store/schema.sql.h", "queue/store/migrate_"],
     "queue/wire": ["wire/", "base/"],
-    "queue/flush": ["flush/", "store/store.h", "store/incoming.h", "wire/", "base/"],
+    "queue/flush": ["flush/", "store/store.h", "store/incoming.h", "store/keep.h", "wire/", "base/"],
     "queue/listen": ["listen/", "store/db.h", "wire/", "base/", "queue/listen/journal.sql.h"],
-    "sendmail": ["sendmail/", "store/store.h", "store/incoming.h", "base/", "wire/line.h", "wire/server.h"],
+    "sendmail": ["sendmail/", "store/store.h", "store/incoming.h", "store/capacity.h", "base/",
+                 "wire/line.h", "wire/server.h"],
 }
 
 # A library's headers, and the only files that may include them.
