@@ -289,7 +289,9 @@ int draft_store(struct draft *d, const struct draft_wishes *w, struct submitted 
 		.ret = w->ret,
 		.envid = w->envid,
 		.rcpt = rcpt,
-		.rcpts = n };
+		.rcpts = n,
+		.queue_max = d->o.conf->queue_max,
+		.user_max = d->o.conf->user_max };
 	struct fallback_stored stored;
 	int result = -1;
 

@@ -5,6 +5,7 @@
  */
 #include "sendmail/fallback.h"
 
+#include "store/capacity.h"
 #include "store/incoming.h"
 
 static int put(const struct conf_mail *conf, const struct store_submission *m, int64_t *ret_id,
@@ -20,18 +21,28 @@ static int put(const struct conf_mail *conf, const struct store_submission *m, i
 	return result;
 }
 
+int fallback_room(const struct conf_mail *conf, struct err *e)
+{
+	return capacity_disk(conf->queue, conf->min_free, e);
+}
+
 int fallback_store(const struct conf_mail *conf, const struct store_submission *m,
 	struct fallback_stored *ret, struct err *e)
 {
 	struct fallback_stored stored = { 0 };
 	struct err *why = &stored.why, second = { 0 };
 
+	if (fallback_room(conf, e) < 0)
+		return -1;
 	if (put(conf, m, &stored.id, why) == 0) {
 		*ret = stored;
 		return 0;
 	}
 	if (why->code != EX_TEMPFAIL && why->code != EX_CONFIG) {
 		*e = *why;
+		/* Over a ceiling: there is no way around it, and later there may be room. */
+		if (e->code == EX_UNAVAILABLE)
+			e->code = EX_TEMPFAIL;
 		return -1;
 	}
 	/* A COMMIT that failed may have stored it all the same; the key makes the file do nothing

@@ -14,6 +14,10 @@ struct fallback_stored {
 	struct err why; /* why not */
 };
 
+/* Whether the file system has room for mail (min_free): before anything is read. fallback_store
+ * asks again. 0, or -1 (EX_TEMPFAIL). */
+int fallback_room(const struct conf_mail *conf, struct err *e);
+
 /* 0: it is durable. -1: it is not stored; EX_DATAERR: the queue refuses the message itself. Answers
  * within lock_wait and what writing takes. */
 int fallback_store(const struct conf_mail *conf, const struct store_submission *m,

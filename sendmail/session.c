@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "sendmail/fallback.h"
 #include "wire/server.h"
 
 #include <assert.h>
@@ -72,6 +73,8 @@ static const char *on_mail(void *arg, const struct server_mail *mail)
 	assert(!s->draft);
 	s->mail = *mail;
 	snprintf(path, sizeof(path), "<%s>", mail->sender);
+	if (fallback_room(s->o->draft.conf, &e) != 0)
+		return refuse(s, "452 4.3.1", &e);
 	s->draft = draft_new(&s->o->draft, &e);
 	if (s->draft && draft_set_sender(s->draft, path, &e) == 0)
 		return "";

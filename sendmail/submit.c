@@ -5,6 +5,7 @@
 #include "sendmail/submit.h"
 
 #include "base/clock.h"
+#include "sendmail/fallback.h"
 #include "sendmail/input.h"
 
 static int add_arguments(const struct submit *s, struct draft *d, struct err *e)
@@ -37,7 +38,7 @@ int submit_run(const struct submit *s, struct submitted *ret, struct err *e)
 	const struct draft_wishes wishes = {
 		.eightbit = o->eightbit, .notify = o->notify, .ret = o->ret, .envid = o->envid
 	};
-	struct draft *d = draft_new(&draft, e);
+	struct draft *d = fallback_room(s->conf, e) == 0 ? draft_new(&draft, e) : NULL;
 	int result = -1;
 
 	if (d && draft_set_sender(d, o->sender, e) == 0 && add_arguments(s, d, e) == 0 &&

@@ -48,6 +48,8 @@ struct conf_mail {
 	int64_t linger;
 	uint64_t window, window_bytes, connections;
 	int64_t keep_sent, keep_failed, keep_history;
+	uint64_t min_free, queue_max; /* octets; 0: no bound, as of the next */
+	uint64_t user_max;            /* messages of one user that wait */
 	int64_t lock_wait;
 	char *notify;
 	enum log_to log;

@@ -1,6 +1,7 @@
 /*
  * Submission: one transaction that stores a message, its content and its recipients.
  */
+#include "store/capacity.h"
 #include "store/internal.h"
 
 #include "base/crc.h"
@@ -108,7 +109,8 @@ static int put_all(
 	int r = put_message(s, m, ret_id, e);
 	if (r <= 0)
 		return r;
-	if (put_content(s, *ret_id, m->content, e) < 0 || put_recipients(s, *ret_id, m, e) < 0)
+	if (capacity_queue(s, m, *ret_id, e) < 0 || put_content(s, *ret_id, m->content, e) < 0 ||
+		put_recipients(s, *ret_id, m, e) < 0)
 		return -1;
 	sqlite3_stmt *q = db_stmt(&s->db, SQL_PUT_HOUR);
 	sqlite3_bind_int64(q, 1, m->submitted / MS_AN_HOUR);

@@ -58,9 +58,10 @@ struct store_submission {
 	struct span content; /* normalised; may be a mapped file; written in pieces when large */
 	const struct store_rcpt *rcpt;
 	unsigned rcpts;
+	uint64_t queue_max, user_max; /* ceilings, as in cenmail.conf(5); 0: none */
 };
 /* One transaction; durable when it answers 0. After COMMIT it checkpoints when the WAL has grown
- * past its bound, and what that yields changes nothing. */
+ * past its bound, and what that yields changes nothing. EX_UNAVAILABLE: over a ceiling. */
 int store_put(struct store *s, const struct store_submission *m, int64_t *ret_id, struct err *e);
 
 /* --- the flusher's side --- */
