@@ -19,7 +19,7 @@
 #define SERVER_LINE_MAX   2048 /* octets of a command line with CRLF; AUTH lines: SERVER_AUTH_MAX */
 #define SERVER_AUTH_MAX   12288
 #define SERVER_ERRORS_MAX 20   /* refused commands until 421 */
-#define SERVER_IDLE_MAX   1000 /* commands in a row that move no message on, until 421 */
+#define SERVER_IDLE_MAX   1000 /* commands that move no message on, until 421 */
 #define SERVER_EXCESS_MAX                                                                          \
 	(64 << 20) /* octets beyond message_size that are thrown away, until the end */
 

@@ -162,6 +162,7 @@ static void do_rcpt(struct server *s, struct span args)
 		return;
 	}
 	s->rcpts++;
+	s->idle--; /* it moved the message on; how many may come, rcptmax says */
 	server_say(s, "250 2.1.5 Ok");
 }
 

@@ -148,6 +148,14 @@ def test_only_crlf_dot_crlf_ends_it(bs):
     assert b"NUL octets dropped" in session.end()[2]
 
 
+def test_as_many_recipients_as_the_configuration_says(queue):
+    queue.write(recipients_max="3000")
+    everybody = [f"b{i}@example.org" for i in range(3000)]
+    code, out, _ = send_all(queue, b"EHLO c\r\n" + message(to=everybody) + message(to=[*everybody, "c@example.org"]))
+    assert code == 0 and out.count(b"\r\n452 4.5.3 ") == 1 and len(QUEUED.findall(out)) == 2
+    assert rows(queue) == 2 * everybody
+
+
 def test_sizes(bs):
     """B9, by SIZE= and by what comes."""
     size = 20000
@@ -258,6 +266,32 @@ def test_a_caller_that_writes_before_it_reads(queue):
         code, out, _ = session.end()
     assert code == 0 and len(QUEUED.findall(out)) == 60 == count(queue)
     assert 65536 < len(out) < 2 * 65536
+
+
+def test_a_caller_that_does_not_read_is_not_heard(bs):
+    """Replies of 2 MB and more: they are not heaped up here, and nothing is lost when he reads at last."""
+    session = bs()
+    many = [message(str(i), to=["b@example.org"] * 1000) for i in range(60)]
+    sent = [0]
+
+    def write():
+        for one in [b"EHLO c\r\n", *many, b"QUIT\r\n"]:
+            session.send(one)
+            sent[0] += 1
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    before = -1
+    while before < sent[0] < len(many) + 2:  # until he is stuck
+        before = sent[0]
+        writer.join(0.3)
+    assert writer.is_alive()
+    out = b""
+    while piece := os.read(session.process.stdout.fileno(), 1 << 20):
+        out += piece
+    writer.join()
+    assert out.count(b"\r\n250 2.1.5 ") == 60_000 and out.endswith(b"\r\n221 2.0.0 Bye\r\n")
+    assert len(QUEUED.findall(out)) == 60 == count(bs.queue) and session.process.wait(60) == 0
 
 
 # --- faults ---

@@ -72,7 +72,8 @@ static void test_floods(void **state)
 	flood(M "RSET\r\n", 100000, "421 ", SERVER_IDLE_MAX + 1);
 	flood(E, 10000, "421 ", SERVER_IDLE_MAX + 1);
 	flood("BDAT 1\r\nx", 100000, "421 ", SERVER_IDLE_MAX + 1);
-	flood(M R R R R, 100000, "421 ", SERVER_IDLE_MAX + 1);
+	flood(M R R R R, 100000, "421 ", SERVER_IDLE_MAX + 1 + 3); /* three that are accepted */
+	flood(M R R R "RSET\r\n", 100000, "421 ", (SERVER_IDLE_MAX / 2 - 1) * 5 + 3);
 	flood("XYZ\r\n", 1000, "421 ", SERVER_ERRORS_MAX + 1);
 	flood("AUTH PLAIN\r\n", 1000, "421 ", SERVER_ERRORS_MAX + 1);
 	/* while messages go through there is no end */
@@ -86,6 +87,28 @@ static void test_floods(void **state)
 	run(&w, &usual, false, buf_span(&in), 4096, &seed);
 	assert_int_equal(server_state(w.server), SERVER_OPEN);
 	assert_int_equal(w.replies.len, 4u * (1 + 3 * 2000));
+	owner_done(&w);
+	buf_done(&in);
+}
+
+/* Recipients that are accepted are no flood, however many the owner allows. */
+static void test_many_recipients(void **state)
+{
+	struct server_options o = usual;
+	struct owner w;
+	struct buf in;
+	unsigned seed = 1;
+
+	(void)state;
+	o.rcptmax = 5 * SERVER_IDLE_MAX;
+	buf_init(&in, 4 << 20);
+	buf_add_str(&in, E M);
+	for (unsigned i = 0; i < o.rcptmax; i++)
+		buf_add_str(&in, R);
+	buf_add_str(&in, "DATA\r\nhi\r\n.\r\n");
+	run(&w, &o, false, buf_span(&in), 4096, &seed);
+	assert_int_equal(server_state(w.server), SERVER_OPEN);
+	assert_string_equal(buf_str(&w.replies) + w.replies.len - 8, "354 250 ");
 	owner_done(&w);
 	buf_done(&in);
 }
@@ -244,6 +267,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_lines),
 		cmocka_unit_test(test_floods),
+		cmocka_unit_test(test_many_recipients),
 		cmocka_unit_test(test_tls),
 		cmocka_unit_test(test_auth),
 		cmocka_unit_test(test_offers),
