@@ -2,6 +2,7 @@
 --vacuum."""
 
 import os
+import random
 import re
 import subprocess
 import time
@@ -182,6 +183,33 @@ def test_vacuum_beside_a_flusher_and_senders(queue, ses):
     assert queue.value("pragma integrity_check") == "ok"
 
 
+def test_killed_at_any_system_call(queue, monkeypatch):
+    """Whatever it was at: the queue is whole, what is to be kept is there, and the next one goes on."""
+    monkeypatch.setenv("ASAN_OPTIONS", "detect_leaks=0")
+    spread(queue, 1500, step=20)
+    put(queue, "held@example.net")
+    queue.sql("update recipient set state='held' where id=1501")
+    age(queue, 100 * DAY)
+    seed = int(os.environ.get("CENMAIL_SEED", random.randrange(1 << 30)))
+    rng = random.Random(seed)
+    points = [rng.randrange(100, 1000) for _ in range(6)]
+    held, killed = queue.prefix, 0
+    for n in points:
+        queue.prefix = ["strace", "-f", "-qq", "-o", "/dev/null", "-e",
+                        f"inject=all:signal=KILL:when={n}"]
+        killed += queue.run_flush("--vacuum").returncode != 0
+        queue.prefix = held
+        assert queue.value("pragma integrity_check") == "ok", n
+        assert queue.value("select count(*) from recipient where state='held'") == 1
+        assert queue.value("select count(*) from content where message=1501") == 1
+        assert queue.value("select count(*) from message where not exists"
+                           " (select 1 from recipient where message=message.id)") == 0, n
+    print(f"seed {seed}: killed {killed} times; points {points}")
+    assert killed >= 1  # each goes on where the last one was killed
+    assert queue.run_flush("--vacuum").returncode == 0
+    assert counts(queue)[:3] == [1, 1, 1]
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="who may not is another user than this one")
 def test_vacuum_is_not_for_everybody(queue):
     queue.conf.chmod(0o644)
@@ -190,3 +218,15 @@ def test_vacuum_is_not_for_everybody(queue):
     done = run(["setpriv", "--reuid=64999", "--regid=64999", "--clear-groups", build_dir() /
                 "cenmail-flush", "-C", queue.conf, "--vacuum"])
     assert done.returncode == NOPERM and b"only root and the queue's owner may" in done.stderr
+
+
+# --- disk use ---
+
+
+@pytest.mark.skipif("CENMAIL_SOAK" not in os.environ, reason="a million messages: make soak")
+def test_a_million_messages_flow_through():
+    """The file stays under the bound of cenmail-queue(7); 3,000 of them are in make test."""
+    done = run([build_dir() / "unit/test_store_flow"], deadline=7200,
+               env={**os.environ, "CENMAIL_FLOW": "1000000"})
+    print(done.stdout.decode())
+    assert done.returncode == 0, done.stderr.decode()
