@@ -20,6 +20,48 @@
 --      +----------------------------------------> held (sent, failed: as from queued)
 --          by hand; the flusher: SES does not know the sender, or the content can't be trusted
 --
+-- Where a message is on the disk. Acknowledged: its sender was told 0 or 250. Outlives: a kill of any
+-- program (k), the loss of power or of the kernel (p); a lost disk leaves what the last backup has.
+--
+--     place                       acknowledged  outlives  who moves it on
+--     1  being read               no            -         sendmail: into 2 or 4; a crash drops it
+--     2  incoming/*.tmp           no            k         sendmail: its name, 3; after a day it is removed
+--     3  incoming/TIME-KEY        yes           k p       the flusher: into 5; its key makes it come once
+--     4  transaction              no            -         sendmail: COMMIT, 5; a crash rolls it back
+--     5  the WAL, committed       yes           k p       a checkpoint, by whoever commits past the bound
+--     6  queue.db                 yes           k p       the flusher, when it is due
+--     7  in flight                yes           k p       the verdict; after a crash it is due again, its
+--                                                         token tells the listener that it had it
+--     8  in doubt                 yes           k p       the flusher, by asking that listener again; by hand
+--     9  sent, failed             yes           k p       by hand: queued again, while content is kept
+--     10 content freed            yes           k p       the flusher, after keep_sent and keep_failed
+--     11 history gone             yes           k p       the flusher, after keep_history
+--     12 incoming/damaged         yes           k p       the operator; nothing removes it
+--
+-- Shown by:
+--     1  test_hostile_caller.py::test_a11_killed_at_every_system_call
+--     2  test_store_incoming.c::writer_killed_at_every_call
+--        test_store_incoming_bad.c::half_written_is_cleared_after_a_day
+--     3  test_incoming.py::test_killed_at_a_system_call
+--        test_store_incoming.c::importer_killed_at_every_call
+--        test_incoming.py::test_the_key_is_what_keeps_it_from_coming_twice
+--     4  test_store_put.c::killed_at_every_call
+--     5  test_kill_points.py::test_c1_a_submission
+--        test_power.py::test_c2_what_was_acknowledged_outlives_the_power
+--     6  test_kill_points.py::test_c1_a_submission_that_checkpoints
+--        test_power.py::test_c3_the_power_goes_again_during_the_recovery
+--     7  test_kill_points.py::test_c1_a_flusher
+--        test_kill.py::test_the_flusher_is_killed
+--     8  test_store_settle.c::doubt_is_kept_and_cleared
+--        test_kill.py::test_what_is_held_in_doubt_can_be_set_sent_by_hand
+--     9  test_store_settle.c::a_group_is_whole_or_not_at_all
+--        test_store_hand.c::state_by_state
+--     10 test_keep.py::test_content_and_history_go_in_their_time
+--        test_store_hand.c::content_gone_is_not_sent_again
+--     11 test_keep.py::test_content_and_history_go_in_their_time
+--     12 test_store_incoming_bad.c::damaged_is_kept
+--     and a lost disk: test_backup.py::test_a_backup_put_back_doubles_nothing
+--
 -- Times in tables are milliseconds since 1970, UTC; in views they are local text. Sizes are octets
 -- with lines that end in CRLF. The programs open the database with triggers off and do the same
 -- steps themselves: the triggers stand guard over changes by hand. Every sendmail parses all of
