@@ -10,12 +10,13 @@
 #include "base/clock.h"
 
 #define STEP_US      3000
-#define STEP_ROWS    32     /* deleted; each mostly alone on a page of the index on message.key */
-#define STEP_PAGES   48     /* of the file, given back: the WAL takes two for each */
-#define WAL_PAGES    64     /* past this, what is in the WAL is written back before more is done */
-#define WALK_PAGE    200    /* rows */
-#define MARGIN_MS    60000  /* a verdict, or a change by hand, that is committed late */
-#define WRITE_LAG_MS 300000 /* a walk that frees nothing is written down so often */
+#define STEP_ROWS    32 /* deleted; each mostly alone on a page of the index on message.key */
+#define STEP_PAGES   48 /* of the file, given back: the WAL takes two for each */
+#define WAL_PAGES    64 /* past this, what is in the WAL is written back before more is done */
+#define WAL_MOST     (4 << 20) /* octets: nor is more done while it can't be */
+#define WALK_PAGE    200       /* rows */
+#define MARGIN_MS    60000     /* a verdict, or a change by hand, that is committed late */
+#define WRITE_LAG_MS 300000    /* a walk that frees nothing is written down so often */
 #define MS_AN_HOUR   3600000
 
 enum stage { CONTENT_SENT, CONTENT_FAILED, GONE_SENT, GONE_FAILED, ATTEMPTS, HOURS, SPACE, OVER };
@@ -347,8 +348,12 @@ int keep_step(struct store *s, struct keep *k, bool pressing, struct err *e)
 {
 	if (store_wal_size(s) > WAL_PAGES * STORE_FRAME) {
 		int64_t size = store_checkpoint(s, true);
-		if (size <= WAL_PAGES * STORE_FRAME) /* else a reader is in its way: go on */
+		if (size <= WAL_PAGES * STORE_FRAME)
 			return 1;
+		if (size > WAL_MOST)
+			return err_set(e, EX_TEMPFAIL,
+				"the WAL can't be written back, as somebody has a transaction "
+				"open");
 	}
 	while (k->stage < OVER) {
 		int r = look(s, k, pressing, e);
