@@ -7,8 +7,8 @@
 #include "base/err.h"
 #include "store/store.h"
 
-/* Takes some of it, and says so in the log. *ret_more: there is more to take at once. 0, or -1 and
- * the rest waits: EX_TEMPFAIL, as the queue can't be written now. */
+/* Takes some of it, and says so in the log. *ret_more: there is more to take at once. 0, or -1: the
+ * queue can't be written now, or a file is neither taken nor moved; see incoming_import. */
 int import_some(struct store *s, const char *queue, bool *ret_more, struct err *e);
 
 #endif

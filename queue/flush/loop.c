@@ -104,7 +104,8 @@ static void import(struct wheel *w, int64_t now)
 		return;
 	}
 	complain(w, &why, "what is in incoming/ waits");
-	w->import_at = clock_mono_ms() + IMPORT_AGAIN_MS;
+	if (!more)
+		w->import_at = clock_mono_ms() + IMPORT_AGAIN_MS;
 }
 
 /* Takes more when little is left, and there may be some. 0 or -1. */

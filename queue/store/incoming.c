@@ -246,8 +246,8 @@ struct import {
 	int dir;
 	void (*tell)(void *arg, const struct incoming_news *n);
 	void *arg;
-	bool changed; /* the directory */
-	bool failed;  /* something could be neither taken nor moved; err has the last reason */
+	bool changed;    /* the directory */
+	unsigned failed; /* could be neither taken nor moved; err has the last reason */
 };
 
 static void say(struct import *in, enum incoming_event event, const char *name, const char *why)
@@ -263,7 +263,7 @@ static void move_aside(struct import *in, const char *name, const char *why, str
 	int r = -1;
 
 	if (mkdirat(in->dir, "damaged", 0700) < 0 && errno != EEXIST) {
-		in->failed = true;
+		in->failed++;
 		err_sys(e, EX_TEMPFAIL, "incoming/damaged");
 		return;
 	}
@@ -276,12 +276,12 @@ static void move_aside(struct import *in, const char *name, const char *why, str
 	/* Its new name is synced before the old one's end is: a crash leaves one of them. */
 	if (r == 0) {
 		if (sync_names(in->dir, "damaged") < 0) {
-			in->failed = true;
+			in->failed++;
 			err_sys(e, EX_TEMPFAIL, "incoming/damaged can't be synced");
 		}
 		say(in, INCOMING_ASIDE, name, why);
 	} else if (errno != ENOENT) {
-		in->failed = true;
+		in->failed++;
 		err_sys(e, EX_TEMPFAIL, "incoming/%s: %s, and it can't be moved aside", name, why);
 	}
 }
@@ -310,7 +310,7 @@ static int take_one(struct import *in, const char *name, struct err *e)
 		if (why.code == EX_DATAERR) {
 			move_aside(in, name, why.text, e);
 		} else if (why.code != EX_NOINPUT) {
-			in->failed = true;
+			in->failed++;
 			*e = why;
 		}
 		return 0;
@@ -318,7 +318,7 @@ static int take_one(struct import *in, const char *name, struct err *e)
 	if (store_put(in->s, &f.m, &news.id, &why) == 0) {
 		in->changed = true;
 		if (unlinkat(in->dir, name, 0) < 0) {
-			in->failed = true;
+			in->failed++;
 			err_sys(e, EX_TEMPFAIL,
 				"incoming/%s: is in the queue, and can't be removed", name);
 		}
@@ -337,7 +337,7 @@ static int take_one(struct import *in, const char *name, struct err *e)
 static int take_all(
 	struct import *in, const struct names *l, unsigned most, bool *ret_more, struct err *e)
 {
-	unsigned taken = 0;
+	unsigned tried = 0; /* those that failed stay, and take nobody's turn */
 
 	for (size_t i = 0; i < l->n; i++) {
 		switch (kind_of(l->name[i])) {
@@ -348,10 +348,11 @@ static int take_all(
 			move_aside(in, l->name[i], "it is no message of ours", e);
 			break;
 		case COMPLETE:
-			if (taken++ == most) {
+			if (tried >= most + in->failed) {
 				*ret_more = true;
 				return 0;
 			}
+			tried++;
 			if (take_one(in, l->name[i], e) < 0)
 				return -1;
 			break;
@@ -378,10 +379,10 @@ int incoming_import(struct store *s, const char *queue, unsigned most,
 		result = err_sys(e, EX_TEMPFAIL, "incoming/ can't be synced");
 	names_done(&l);
 	close(in.dir);
-	if (result < 0 || in.failed)
+	if (result < 0)
 		return -1;
 	*ret_more = more;
-	return 0;
+	return in.failed ? -1 : 0;
 }
 
 int incoming_list(const char *queue, void (*fn)(void *arg, const struct store_submission *m),

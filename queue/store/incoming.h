@@ -33,7 +33,8 @@ struct incoming_news { /* valid during the callback only */
 };
 /* Takes files into the queue, oldest first, at most `most` of them; *ret_more says that there are
  * more. A file that can't be taken is in nobody's way. 0, or -1: the queue can't be written
- * (EX_TEMPFAIL: now) or a file could be neither taken nor moved; what is not taken stays. */
+ * (EX_TEMPFAIL: now) or a file could be neither taken nor moved; what is not taken stays, and
+ * *ret_more, which has to be false before, says whether there is more beside it. */
 int incoming_import(struct store *s, const char *queue, unsigned most,
 	void (*tell)(void *arg, const struct incoming_news *n), void *arg, bool *ret_more,
 	struct err *e);

@@ -6,7 +6,20 @@
 #include "base/crc.h"
 #include "store/incoming_file.h"
 
+#include <errno.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
+
+static char stays[300]; /* a name that can't be removed, as an immutable file's can't */
+
+int unlinkat(int dir, const char *name, int flags)
+{
+	if (strcmp(name, stays) == 0) {
+		errno = EPERM;
+		return -1;
+	}
+	return (int)syscall(SYS_unlinkat, dir, name, flags);
+}
 
 static void every_flipped_bit_is_seen(void **state)
 {
@@ -188,6 +201,39 @@ static void damaged_is_kept(void **state)
 	assert_int_equal(names(f, "damaged", NULL), 3);
 }
 
+/* It is in the queue once, and those behind it are taken in their turn. */
+static void one_that_can_not_be_removed(void **state)
+{
+	struct fixture *f = *state;
+	struct fixture_mail x;
+	struct told t = { 0 };
+	struct err e = { 0 };
+	bool more = false;
+
+	fixture_mail(&x, "x\r\n", "a@example.com", NULL);
+	x.m.submitted = T0;
+	write_one(f, &x.m);
+	names(f, "", stays);
+	for (int i = 1; i < 5; i++) {
+		fixture_mail(&x, "x\r\n", "a@example.com", NULL);
+		x.m.submitted = T0 + i;
+		write_one(f, &x.m);
+	}
+	for (unsigned left = 3; left > 0; left--) {
+		assert_int_equal(incoming_import(f->s, f->path, 1, tell, &t, &more, &e), -1);
+		assert_non_null(strstr(e.text, "can't be removed"));
+		assert_int_equal(names(f, "", NULL), 1 + left);
+		assert_true(more);
+		more = false;
+	}
+	assert_int_equal(incoming_import(f->s, f->path, 1, tell, &t, &more, &e), -1);
+	assert_false(more);
+	ask_is(f, "select count(*) from message", "5");
+	stays[0] = '\0';
+	assert_int_equal(import(f).taken, 1);
+	ask_is(f, "select count(*) from message", "5");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -196,6 +242,7 @@ int main(void)
 		unit(foreign_things_are_in_nobodys_way),
 		unit(half_written_is_cleared_after_a_day),
 		unit(damaged_is_kept),
+		unit(one_that_can_not_be_removed),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
