@@ -4,6 +4,16 @@
 #include "tests/unit/incoming_fixture.h"
 
 #include <sys/resource.h>
+#include <sys/syscall.h>
+
+static bool dies_at_removal;
+
+int unlinkat(int dir, const char *name, int flags)
+{
+	if (dies_at_removal)
+		raise(SIGKILL);
+	return (int)syscall(SYS_unlinkat, dir, name, flags);
+}
 
 static void what_is_written_arrives(void **state)
 {
@@ -266,11 +276,39 @@ static void importer_killed_at_every_call(void **state)
 		ask_is(f, "select count(*) from message", want);
 		assert_int_equal(names(f, "", NULL), 0);
 	}
-	assert_true(again > 0);
 	ask_is(f, "pragma integrity_check", "ok");
 	ask_is(f, "select sum(submitted)=(select count(*) from recipient) from hour", "1");
 	print_message("importer: %u points of %u, %u of them between COMMIT and removal\n", n - 1,
 		n - 1, again);
+}
+
+/* The one moment at which only the key keeps it from coming twice: a sweep may miss it, as the
+ * calls before it are not the same in each run. */
+static void importer_killed_between_commit_and_removal(void **state)
+{
+	struct fixture *f = *state;
+	struct act a = { f->path, NULL };
+	struct fixture_mail x;
+	int status;
+
+	rich(&x);
+	write_one(f, &x.m);
+	fixture_close(f);
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		dies_at_removal = true;
+		_exit(run_import(&a));
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status));
+	fixture_open(f);
+	assert_int_equal(names(f, "", NULL), 1);
+	ask_is(f, "select count(*) from message", "1");
+	assert_int_equal(import(f).taken, 1);
+	assert_int_equal(names(f, "", NULL), 0);
+	ask_is(f, "select count(*) from message", "1");
+	ask_is(f, "select sum(submitted) from hour", "2");
 }
 
 int main(void)
@@ -285,6 +323,7 @@ int main(void)
 		unit(listed_without_its_content),
 		unit(writer_killed_at_every_call),
 		unit(importer_killed_at_every_call),
+		unit(importer_killed_between_commit_and_removal),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
