@@ -1,49 +1,73 @@
 /*
  * SQLite opens a WAL with leave to create it, and as it can't know whether it was there, syncs the
  * directory beside the first commit: in each sendmail, under the lock. Our WAL is there since
- * --init and stays (rule 3). So it is opened without that leave. When it is missing (a bare shell
- * was the last to close) it is made, and the directory synced at once: whoever makes it may only
- * read, and the next, who commits, finds it there.
+ * --init and stays (rule 3). So it is opened without that leave, and only when it is missing (a
+ * bare shell was the last to close) made.
+ *
+ * One that is there may have been made by a bare shell that only reads, which syncs nothing: what
+ * is committed into it would go with its name when the power goes. So whoever of us makes or finds
+ * one syncs the directory at once, and then marks the file, for the others, by the sticky bit,
+ * which means nothing on a file.
  */
 #include "store/vfs.h"
 
 #include <fcntl.h>
 #include <limits.h>
 #include <sqlite3.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#define SYNCED S_ISVTX
 
 static sqlite3_vfs *original, ours;
 
-/* What can't be synced is no failure here, as it is none to SQLite. */
-static void sync_directory(const char *name)
+static bool sync_directory(const char *name)
 {
 	char path[PATH_MAX];
 	const char *slash = strrchr(name, '/');
 	int n = slash ? (int)(slash - name) + 1 : 2;
 
 	if (snprintf(path, sizeof path, "%.*s", n, slash ? name : "./") >= (int)sizeof path)
-		return;
+		return false;
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
-		return;
-	fsync(fd);
+		return false;
+	bool synced = fsync(fd) == 0;
 	close(fd);
+	return synced;
+}
+
+/* The name of this WAL, which we have open, onto the disk. What can't be synced is no failure here,
+ * as it is none to SQLite; it has no mark then, and the next one tries again. */
+static void keep_name(const char *wal)
+{
+	struct stat st;
+
+	if (stat(wal, &st) == 0 && !(st.st_mode & SYNCED) && sync_directory(wal))
+		(void)!chmod(wal, (st.st_mode & 0777) | SYNCED);
 }
 
 static int open_file(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags, int *ret)
 {
-	int rc;
+	int rc, got = 0;
 
 	if (!(flags & SQLITE_OPEN_WAL))
 		return original->xOpen(vfs, name, file, flags, ret);
-	rc = original->xOpen(vfs, name, file, flags & ~SQLITE_OPEN_CREATE, ret);
+	rc = original->xOpen(vfs, name, file, flags & ~SQLITE_OPEN_CREATE, &got);
+	/* For reading only: it was missing, and a shell made it just before SQLite's second try. */
+	if (rc == SQLITE_OK && (got & SQLITE_OPEN_READONLY)) {
+		file->pMethods->xClose(file);
+		rc = SQLITE_CANTOPEN;
+	}
+	if (rc != SQLITE_OK)
+		rc = original->xOpen(vfs, name, file, flags, &got);
 	if (rc == SQLITE_OK)
-		return rc;
-	rc = original->xOpen(vfs, name, file, flags, ret);
-	if (rc == SQLITE_OK)
-		sync_directory(name);
+		keep_name(name);
+	if (ret)
+		*ret = got;
 	return rc;
 }
 

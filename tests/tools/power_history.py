@@ -127,16 +127,33 @@ class History:
                        stdout=subprocess.DEVNULL)
         assert not self.queue.database.with_name("queue.db-wal").exists()
 
+    def shell_that_stays(self):
+        """It makes the WAL anew as it begins to read, and nobody has synced that name."""
+        self.bare_shell()
+        shell = subprocess.Popen(["sqlite3", self.queue.database], stdin=subprocess.PIPE,
+                                 stdout=subprocess.PIPE)
+        shell.stdin.write(b"select 'open', count(*) from mailq;\n")
+        shell.stdin.flush()
+        assert shell.stdout.readline().startswith(b"open")
+        assert self.queue.database.with_name("queue.db-wal").exists()
+        self.submit(*self.few(2))
+        shell.communicate()
+        assert shell.returncode == 0
+
     def linger(self):
         """Mail that comes while a flusher has the queue open, and its checkpoint when it rests."""
         self.queue.write(linger="30s")
         flusher = self.queue.flusher()
-        for _ in range(2):
-            batch = self.few(2)
-            self.submit(*batch)
-            until(lambda: "queued" not in self.queue.states())
-        until(lambda: self.queue.database.with_name("queue.db-wal").stat().st_size == 0)
-        assert flusher.stop() == 0
+        try:
+            for _ in range(2):
+                batch = self.few(2)
+                self.submit(*batch)
+                until(lambda: "queued" not in self.queue.states())
+            until(lambda: self.queue.database.with_name("queue.db-wal").stat().st_size == 0)
+            assert flusher.stop() == 0
+        finally:
+            print(flusher.log, file=sys.stderr)
+            flusher.close()
         self.queue.write(linger="0")
 
     def day(self):
@@ -154,6 +171,7 @@ class History:
         self.flush()
         self.bare_shell()
         self.submit(*self.few(1))
+        self.shell_that_stays()
         self.linger()
         self.submit(*self.few(2))
         with self.held():

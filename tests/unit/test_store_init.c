@@ -58,7 +58,7 @@ static void makes_everything_private(void **state)
 	static const struct {
 		const char *name;
 		mode_t mode;
-	} row[] = { { "queue.db", S_IFREG | 0600 }, { "queue.db-wal", S_IFREG | 0600 },
+	} row[] = { { "queue.db", S_IFREG | 0600 }, { "queue.db-wal", S_IFREG | S_ISVTX | 0600 },
 		{ "queue.lock", S_IFREG | 0600 }, { "flush.lock", S_IFREG | 0600 },
 		{ "next.lock", S_IFREG | 0600 }, { "incoming", S_IFDIR | 0700 } };
 	struct fixture *f = *state;
