@@ -1,11 +1,11 @@
 /*
  * Retention: what was settled long ago goes, a little at a time, and then the room it leaves.
  *
- *   content     of a message, when each of its recipients was sent (`sent` ago) or failed (`failed`
- * ago) recipients  `history` after they were settled; a message goes with the last of its
- * recipients, and what content it still has with it attempts    `history` after they were made, of
- * dropped messages too; hours likewise room        free pages, back to the file system, but for
- * some that are kept (keep_space.c)
+ * - content: when each recipient of its message was sent (`sent` ago) or failed (`failed` ago);
+ * - recipients: `history` after they were settled; a message goes with the last of its recipients,
+ *   and what content it still has with it;
+ * - attempts: `history` after they were made, of dropped messages too; hours likewise;
+ * - room: free pages, back to the file system, but for some that are kept (keep_space.c).
  *
  * Nothing is gone through but what goes: each has an index in the order of its time.
  *
