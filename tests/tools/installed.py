@@ -9,6 +9,7 @@ import os
 import pathlib
 import platform
 import re
+import stat
 import subprocess
 import termios
 
@@ -205,9 +206,11 @@ class Installed:
         return status(process)["Uid"].split() == [str(CENMAIL)] * 4 and now in call
 
     def modes(self):
-        """Name -> mode and owner of every file of the spool."""
+        """Name -> mode and owner of every file of the spool; but for the mark on the WAL that its name
+        is synced (vfs.c)."""
         found = {}
         for name in os.listdir(self.path(SPOOL)):
             st = os.lstat(self.path(SPOOL) / name)
-            found[name] = (st.st_mode, st.st_uid, st.st_gid)
+            mark = stat.S_ISVTX if name == "queue.db-wal" else 0
+            found[name] = (st.st_mode & ~mark, st.st_uid, st.st_gid)
         return found
