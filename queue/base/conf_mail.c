@@ -123,7 +123,7 @@ static const struct conf_key keys[] = {
 	{ "keep_history", CONF_DURATION, AT(keep_history), "90d", HOUR, 3650 * DAY, NULL, NULL,
 		"how long it is known what became of a message" },
 	{ "min_free", CONF_SIZE, AT(min_free), "256M", 0, MB * MB, NULL, NULL,
-		"free space of the queue's file system below which no mail is taken; 0: no bound" },
+		"free space below which no mail is taken, a quarter of the file system at most" },
 	{ "queue_max", CONF_SIZE, AT(queue_max), "0", 0, MB * MB, NULL, NULL,
 		"how much the queue may hold before no mail is taken; 0: no bound" },
 	{ "user_max", CONF_NUMBER, AT(user_max), "0", 0, 1000000, NULL, NULL,

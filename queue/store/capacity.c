@@ -15,7 +15,8 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
-#define PLACES_TRIED 1024 /* at most: of more places a sample, which misses hardly ever */
+#define MIN_FREE_SHARE 4    /* of a file system's size: the most that min_free comes to */
+#define PLACES_TRIED   1024 /* at most: of more places a sample, which misses hardly ever */
 
 int capacity_disk(const char *queue, uint64_t min_free, struct err *e)
 {
@@ -30,6 +31,9 @@ int capacity_disk(const char *queue, uint64_t min_free, struct err *e)
 	if (r < 0) /* who can't be asked is no reason; what is wrong will be seen */
 		return 0;
 	uint64_t free = (uint64_t)fs.f_bavail * fs.f_frsize;
+	uint64_t share = (uint64_t)fs.f_blocks * fs.f_frsize / MIN_FREE_SHARE;
+	if (min_free > share) /* or a small file system would never take mail */
+		min_free = share;
 	if (free >= min_free)
 		return 0;
 	return err_set(e, EX_TEMPFAIL,

@@ -86,6 +86,17 @@ def test_the_check_sees_what_is_lost(disk, ses):
         check_delivered(queue, ses, accepted)
 
 
+def test_min_free_of_a_small_disk(disk, ses):
+    """The default would never let 8 MB take mail: there it is a quarter."""
+    queue = disk(size="8m", min_free=None)
+    accepted = send(queue, [1])
+    queue.fill(leave=1 << 20)
+    done = queue.sendmail("-t", "-i", stdin=mail(2))
+    assert done.returncode == TEMPFAIL and b"below 2 MB (min_free)" in done.stderr
+    queue.make_room()
+    check_delivered(queue, ses, accepted + send(queue, [3]))
+
+
 def test_min_free(disk, ses):
     """Below min_free nothing is taken, by neither way in, with words; above it all is as it was."""
     queue = disk(size="16m", min_free="4M", lock_wait="0")
