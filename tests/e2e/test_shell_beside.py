@@ -159,9 +159,9 @@ def test_a_lingering_flusher_picks_it_up_at_once(queue, ses, wait_for, door):
         began = time.monotonic()
         done = run([*argv, "update recipient set state='queued' where message=1"], env=queue.env)
         assert done.returncode == 0, done.stderr
-        far.wait(number, deadline=9)  # less than the flusher's own look
+        far.wait(number)
         took.append(time.monotonic() - began)
-    assert min(took) < 1, took
+    assert min(took) < 1, took  # its own look comes after ten; a busy machine's sync may be as slow
     assert flusher.stop() == 0
 
 
