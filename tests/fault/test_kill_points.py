@@ -63,6 +63,7 @@ def sweep(base, what, argv, stdin, acknowledged, new):
     """acknowledged(run): how many of the `new` messages that run has said yes to."""
     queue = base.queue
     before = queue.value("select count(*) from message")
+    base.put_back()  # so that what is recorded begins as what is killed will
     points, done = kill_points.record(argv, queue.directory / "trace", stdin, queue.env)
     assert done.returncode == 0 and acknowledged(done) == new, done
     kills = 0
