@@ -6,14 +6,13 @@ import contextlib
 import shutil
 import sqlite3
 import subprocess
-import threading
 import time
 
 import corpus
 import pytest
 from harness import ROOT, build_dir, run
+from senders import Senders
 
-MAIL = "To: {}\nFrom: sender@example.com\nSubject: s\n\nbody\n"
 SCRIPT = ROOT / "queue/store/cenmail-sql"
 
 
@@ -36,44 +35,15 @@ def restore(queue, file):
     assert done.returncode == 0, done.stderr
 
 
-class Load:
-    """Senders, one after the other in each of `count` threads; what was acknowledged, by address."""
-
-    def __init__(self, queue, count=6):
-        self.queue, self.acknowledged, self.slowest, self._end = queue, [], 0, False
-        self._threads = [threading.Thread(target=self._send, args=[i]) for i in range(count)]
-
-    def _send(self, thread):
-        number = 0
-        while not self._end:
-            address = f"r{thread}-{number}@example.net"
-            began = time.monotonic()
-            done = self.queue.sendmail("-t", "-i", stdin=MAIL.format(address))
-            self.slowest = max(self.slowest, time.monotonic() - began)
-            assert done.returncode == 0, done.stderr
-            self.acknowledged.append(address)
-            number += 1
-
-    def __enter__(self):
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._end = True
-        for thread in self._threads:
-            thread.join()
-
-
 def test_backup_under_load(road, thousand, wait_for):
     way = road(ses_options={"latency": 3}, linger="60s")
     thousand.pour(way.queue)
     flusher = way.queue.flusher()
     file = way.queue.database.with_name("backup.db")
-    with Load(way.queue) as load:
-        wait_for(lambda: len(load.acknowledged) >= 10)
+    with Senders(way.queue, 6) as senders:
+        wait_for(lambda: len(senders.sent) >= 10)
         for _ in range(3):
-            before, number = set(load.acknowledged), len(load.acknowledged)
+            before, number = set(senders.sent), len(senders.sent)
             began = time.monotonic()
             done = backup(way.queue, file)
             took = time.monotonic() - began
@@ -84,8 +54,9 @@ def test_backup_under_load(road, thousand, wait_for):
             assert before <= there, "what was acknowledged before is in it"
             assert rows(file, "select count(*) from message where not exists"
                         " (select 1 from recipient where message=message.id)") == [(0,)]
-            wait_for(lambda: len(load.acknowledged) > number)
-    assert load.slowest < 5
+            wait_for(lambda: len(senders.sent) > number)
+    assert senders.failed == []
+    assert senders.slowest < 5
     wait_for(lambda: set(way.queue.states()) == {"sent"}, 60)
     assert flusher.stop() == 0
     assert not file.with_name("backup.db.part").exists()

@@ -2,13 +2,12 @@
 flusher run (C16, C18); what is wrong is refused with words, what is right counts at once."""
 
 import subprocess
-import threading
 import time
 
 import pytest
 from harness import ROOT, run
+from senders import MAIL, Senders
 
-MAIL = "To: {}\nFrom: sender@example.com\nSubject: s\n\nbody {}\n"
 SLOWEST = 5.0  # seconds: none waits that long, on two busy processors
 
 
@@ -21,35 +20,6 @@ def by_hand(queue, *statements):
     done = shell(queue, *statements)
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout.decode().splitlines()
-
-
-class Senders:
-    """Eight of them, one message after the other, until they are told; whom it went to."""
-
-    def __init__(self, queue, count=8):
-        self.queue, self.sent, self.failed, self.slowest = queue, [], [], 0
-        self._end = False
-        self._threads = [threading.Thread(target=self._send, args=[i]) for i in range(count)]
-
-    def _send(self, thread):
-        number = 0
-        while not self._end:
-            address = f"t{thread}-{number}@example.net"
-            began = time.monotonic()
-            done = self.queue.sendmail("-t", "-i", stdin=MAIL.format(address, number))
-            self.slowest = max(self.slowest, time.monotonic() - began)
-            (self.failed if done.returncode else self.sent).append(done if done.returncode else address)
-            number += 1
-
-    def __enter__(self):
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._end = True
-        for thread in self._threads:
-            thread.join()
 
 
 STATEMENTS = [  # DESIGN's, and those of cenmail-queue(7)
