@@ -24,8 +24,8 @@ struct arguments {
 static const char usage[] =
 	"usage: cenmail-flush [-v] [--once] [-C FILE]   send what is due\n"
 	"       cenmail-flush --init [-C FILE]   create the queue, or bring it up to date\n"
-	"       cenmail-flush --vacuum [-C FILE]   remove what is old, and give its room back, "
-	"now\n"
+	"       cenmail-flush --vacuum [-C FILE]   "
+	"remove what is old, and give its room back, now\n"
 	"       cenmail-flush --check-config [-C FILE]\n"
 	"  -C FILE         the configuration; default CENMAIL_CONF or " CENMAIL_SYSCONFDIR
 	"/cenmail.conf\n"

@@ -115,9 +115,8 @@ int upkeep_all(const struct conf_mail *c, struct err *e)
 	r = run_all(&u, s, e);
 	store_close(s);
 	clock_rfc5322(u.keep.now, date);
-	printf("%s: as of %s removed %llu messages (%llu recipients), the content of %llu, and "
-	       "%llu "
-	       "tries; %lld MB, was %lld MB\n",
+	printf("%s: as of %s removed %llu messages (%llu recipients), "
+	       "the content of %llu, and %llu tries; %lld MB, was %lld MB\n",
 		c->queue, date, (unsigned long long)u.keep.counts.messages,
 		(unsigned long long)u.keep.counts.recipients,
 		(unsigned long long)u.keep.counts.contents,

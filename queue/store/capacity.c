@@ -125,9 +125,8 @@ int capacity_queue(struct store *s, const struct store_submission *m, int64_t id
 		return -1;
 	if (r == 0)
 		return err_set(e, EX_UNAVAILABLE,
-			"uid %u has %llu messages waiting (user_max): no more are taken until some "
-			"of "
-			"them have left",
+			"uid %u has %llu messages waiting (user_max): "
+			"no more are taken until some of them have left",
 			(unsigned)m->uid, (unsigned long long)m->user_max);
 	return take_place(s, m->uid, place, id, e);
 }

@@ -5,6 +5,7 @@
 #include "store/incoming.h"
 
 #include "store/incoming_file.h"
+#include "store/lock.h"
 
 #include "base/clock.h"
 #include "base/crc.h"
@@ -68,9 +69,7 @@ int incoming_open(const char *queue, struct err *e)
 
 	buf_init(&path, PATH_CEILING);
 	store_incoming_path(queue, &path);
-	fd = path.failed ? err_set(e, path.starved ? EX_TEMPFAIL : EX_CONFIG, "%s: %s", queue,
-				   path.starved ? "out of memory" : "the path is too long")
-			 : open_directory(buf_str(&path), e);
+	fd = lock_path_failed(&path, queue, e) < 0 ? -1 : open_directory(buf_str(&path), e);
 	buf_done(&path);
 	return fd;
 }

@@ -127,13 +127,9 @@ static int take_locks(struct init *in, struct err *e)
 
 static int sync_directory(struct init *in, struct err *e)
 {
-	const char *dir = buf_str(&in->dir);
-	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return err_sys(e, EX_IOERR, "%s", dir);
-	int r = fsync(fd) < 0 ? err_sys(e, EX_IOERR, "%s: can't be synced", dir) : 0;
-	close(fd);
-	return r;
+	return lock_sync_directory(in->path) == 0
+		       ? 0
+		       : err_sys(e, EX_IOERR, "%s: can't be synced", buf_str(&in->dir));
 }
 
 static int remove_draft(struct init *in, struct err *e)

@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/file.h>
@@ -26,6 +27,32 @@ void lock_path(const char *queue, const char *name, struct buf *out)
 	if (slash)
 		buf_add(out, queue, (size_t)(slash - queue) + 1);
 	buf_add_str(out, name);
+}
+
+int lock_path_failed(const struct buf *path, const char *queue, struct err *e)
+{
+	if (!path->failed)
+		return 0;
+	return err_set(e, path->starved ? EX_TEMPFAIL : EX_CONFIG, "%s: %s", queue,
+		path->starved ? "out of memory" : "the path is too long");
+}
+
+int lock_sync_directory(const char *path)
+{
+	char dir[PATH_MAX];
+	const char *slash = strrchr(path, '/');
+	int n = slash ? (int)(slash - path) + 1 : 2;
+
+	if (snprintf(dir, sizeof dir, "%.*s", n, slash ? path : "./") >= (int)sizeof dir) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -1;
+	int r = fsync(fd);
+	close(fd);
+	return r;
 }
 
 void store_lock_path(const char *queue, struct buf *out)
@@ -169,9 +196,7 @@ int store_lock_file(const char *queue, const char *name, int64_t deadline_ms, in
 	struct buf path;
 	buf_init(&path, 4096);
 	lock_path(queue, name, &path);
-	int fd = path.failed ? err_set(e, path.starved ? EX_TEMPFAIL : EX_CONFIG, "%s: %s", queue,
-				       path.starved ? "out of memory" : "the path is too long")
-			     : lock_open(buf_str(&path), e);
+	int fd = lock_path_failed(&path, queue, e) < 0 ? -1 : lock_open(buf_str(&path), e);
 	int r = -1;
 	if (fd < 0)
 		goto out;

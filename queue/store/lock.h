@@ -11,6 +11,11 @@
 
 /* The path of `name` in the directory of the database. out is emptied first. */
 void lock_path(const char *queue, const char *name, struct buf *out);
+/* What kept such a path from being made: 0 nothing, -1 it is too long (EX_CONFIG), or there is no
+ * memory (EX_TEMPFAIL). */
+int lock_path_failed(const struct buf *path, const char *queue, struct err *e);
+/* Onto the disk: the names in the directory in which that path is. 0, or -1 with errno. */
+int lock_sync_directory(const char *path);
 /* Opens for writing, so that closing it wakes the flusher; never creates. A descriptor or -1. */
 int lock_open(const char *path, struct err *e);
 /* Waits for the lock until the monotonic deadline. 0, or -1: EX_TEMPFAIL, and the holder is named

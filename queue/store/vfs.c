@@ -11,34 +11,14 @@
  */
 #include "store/vfs.h"
 
-#include <fcntl.h>
-#include <limits.h>
+#include "store/lock.h"
+
 #include <sqlite3.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #define SYNCED S_ISVTX
 
 static sqlite3_vfs *original, ours;
-
-static bool sync_directory(const char *name)
-{
-	char path[PATH_MAX];
-	const char *slash = strrchr(name, '/');
-	int n = slash ? (int)(slash - name) + 1 : 2;
-
-	if (snprintf(path, sizeof path, "%.*s", n, slash ? name : "./") >= (int)sizeof path)
-		return false;
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return false;
-	bool synced = fsync(fd) == 0;
-	close(fd);
-	return synced;
-}
 
 /* The name of this WAL, which we have open, onto the disk. What can't be synced is no failure here,
  * as it is none to SQLite; it has no mark then, and the next one tries again. */
@@ -46,7 +26,7 @@ static void keep_name(const char *wal)
 {
 	struct stat st;
 
-	if (stat(wal, &st) == 0 && !(st.st_mode & SYNCED) && sync_directory(wal))
+	if (stat(wal, &st) == 0 && !(st.st_mode & SYNCED) && lock_sync_directory(wal) == 0)
 		(void)!chmod(wal, (st.st_mode & 0777) | SYNCED);
 }
 
