@@ -73,6 +73,7 @@ struct conf_listen {
 	char *journal;
 	int64_t keep_journal;
 	uint64_t message_size, sessions_max;
+	uint64_t client_sessions, client_messages; /* of one client */
 	char *hostname;
 	enum log_to log;
 };
@@ -98,6 +99,10 @@ void conf_listen_done(struct conf_listen *c);
  * a comment that tells what it is, and "#key" for one that has no value. */
 void conf_mail_dump(const struct conf_mail *c, FILE *to);
 void conf_listen_dump(const struct conf_listen *c, FILE *to);
+/* The next key that takes a restart to be heeded and is not the same in both; NULL: no more. *at
+ * begins as 0. */
+const char *conf_listen_restart(
+	const struct conf_listen *a, const struct conf_listen *b, unsigned *at);
 
 /* The part of a listen value before the port, and the port (0: the kernel chooses one). 0 or -1.
  * Brackets are removed. */

@@ -86,6 +86,10 @@ static const struct conf_key keys[] = {
 		"the largest message that is taken" },
 	{ "sessions_max", CONF_NUMBER, AT(sessions_max), "200", 1, 10000, NULL, NULL,
 		"the most connections from clients" },
+	{ "client_sessions", CONF_NUMBER, AT(client_sessions), "100", 1, 10000, NULL, NULL,
+		"the most connections of one client" },
+	{ "client_messages", CONF_NUMBER, AT(client_messages), "512", 1, 100000, NULL, NULL,
+		"the most messages of one client that are under way; more wait" },
 	{ "hostname", CONF_TEXT, AT(hostname), NULL, 0, 0, NULL, conf_check_domain,
 		"the name this host gives itself" },
 	{ "log", CONF_WORD, AT(log), "syslog", 0, 0, conf_log_words, NULL,
@@ -146,4 +150,38 @@ void conf_listen_done(struct conf_listen *c)
 void conf_listen_dump(const struct conf_listen *c, FILE *to)
 {
 	conf_table_dump(&table, c, to);
+}
+
+/* What is opened or started once. */
+static const char *const of_the_start[] = { "listen", "upstream", "upstream_connections",
+	"in_doubt", "journal", "keep_journal", "hostname", "log" };
+
+static bool same_value(const struct conf_key *k, const void *a, const void *b)
+{
+	char *text[2] = { NULL, NULL };
+	size_t size;
+
+	for (int i = 0; i < 2; i++) {
+		FILE *f = open_memstream(&text[i], &size);
+		if (!f)
+			continue;
+		conf_value_dump(k, i ? b : a, f);
+		fclose(f);
+	}
+	bool same = text[0] && text[1] && strcmp(text[0], text[1]) == 0;
+	free(text[0]);
+	free(text[1]);
+	return same;
+}
+
+const char *conf_listen_restart(
+	const struct conf_listen *a, const struct conf_listen *b, unsigned *at)
+{
+	while (*at < sizeof of_the_start / sizeof *of_the_start) {
+		const char *name = of_the_start[(*at)++];
+		for (unsigned i = 0; i < table.n; i++)
+			if (strcmp(keys[i].name, name) == 0 && !same_value(&keys[i], a, b))
+				return name;
+	}
+	return NULL;
 }

@@ -161,14 +161,18 @@ static int accept_one(struct accepting *a, unsigned i, struct listener *l)
 		return errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM
 			       ? -1
 			       : 0;
-	if (!door_allows(l->door, (struct sockaddr *)&sa)) {
+	struct terms *t = terms_get(&l->terms);
+	bool allowed = door_allows(t->door, (struct sockaddr *)&sa);
+	bool room = atomic_load(&l->sessions) < t->conf.sessions_max;
+	terms_unref(t);
+	if (!allowed) {
 		log_refused((struct sockaddr *)&sa, len, "not in allow");
 		session_refuse(fd, a->tls[i], "554 5.7.1 cenmail: access denied class=road");
-	} else if (atomic_load(&l->sessions) >= l->conf.sessions_max) {
+	} else if (!room) {
 		log_refused((struct sockaddr *)&sa, len, "sessions_max");
 		session_refuse(
 			fd, a->tls[i], "421 4.3.2 cenmail: too many sessions class=road retry=30");
-	} else if (session_start(l, fd, (struct sockaddr *)&sa, a->tls[i], &e) < 0) {
+	} else if (session_start(l, fd, &sa, a->tls[i], &e) < 0) {
 		log_line(LOG_ERR, "listen", "%s", e.text);
 		return -1;
 	}

@@ -3,6 +3,7 @@
  */
 #include "listen/door.h"
 
+#include "base/address.h"
 #include "base/digest.h"
 #include "base/number.h"
 
@@ -11,16 +12,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-struct entry {
+#define LINE_SIZE 4096
+
+struct door_client {
 	char name[256];
 	unsigned char digest[DIGEST_SHA256];
+	char *senders; /* patterns, each with its NUL, and an empty one at the end; NULL: any */
 };
 
 struct door {
 	struct cidr *allow;
 	unsigned allows;
 	bool wants_names;
-	struct entry *client;
+	struct door_client *client;
 	unsigned clients;
 };
 
@@ -38,7 +42,7 @@ static int read_allow(struct door *d, const struct conf_list *l, struct err *e)
 /* A name that starts with '[' could pass for a client's address in the journal. */
 static bool is_name(struct span s)
 {
-	if (s.n == 0 || s.n >= sizeof(((struct entry *)0)->name) || s.p[0] == '[')
+	if (s.n == 0 || s.n >= sizeof(((struct door_client *)0)->name) || s.p[0] == '[')
 		return false;
 	for (size_t i = 0; i < s.n; i++)
 		if (s.p[i] <= ' ' || s.p[i] > '~')
@@ -46,31 +50,72 @@ static bool is_name(struct span s)
 	return true;
 }
 
-static int read_line(struct door *d, struct span line, struct err *e)
+/* `PATTERN,PATTERN…` into the form of struct door_client. NULL: one of them is empty, or there is
+ * no memory. */
+static char *read_senders(struct span s)
 {
-	struct entry *entry = &d->client[d->clients];
+	char *out = calloc(1, s.n + 2);
+
+	if (!out)
+		return NULL;
+	memcpy(out, s.p, s.n);
+	bool empty = s.n == 0 || s.p[0] == ',' || s.p[s.n - 1] == ',';
+	for (size_t i = 0; i < s.n; i++) {
+		if (out[i] <= ' ' || out[i] > '~' || (out[i] == ',' && out[i + 1] == ','))
+			empty = true;
+		if (out[i] == ',')
+			out[i] = '\0';
+	}
+	if (!empty)
+		return out;
+	free(out);
+	return NULL;
+}
+
+/* NAME:HEX[:PATTERNS] */
+static int read_fields(struct door_client *c, struct span line, struct err *e)
+{
 	long colon = span_find(line, ':');
 	struct span name = span_make(line.p, colon < 0 ? 0 : (size_t)colon);
+	struct span hex = span_from(line, name.n + (colon < 0 ? 0 : 1));
+	long second = span_find(hex, ':');
 
-	if (!is_name(name) || hex_decode(span_from(line, (size_t)colon + 1), entry->digest,
-				      sizeof entry->digest) < 0)
+	if (second >= 0) {
+		c->senders = read_senders(span_from(hex, (size_t)second + 1));
+		hex.n = (size_t)second;
+		if (!c->senders)
+			return err_set(e, EX_CONFIG,
+				"behind the second colon are the senders that this client may"
+				" have: a@example.com,*@example.net");
+	}
+	if (!is_name(name) || hex_decode(hex, c->digest, sizeof c->digest) < 0)
 		return err_set(e, EX_CONFIG,
 			"a line is NAME:SHA-256 of its secret in 64 hexadecimal digits"
-			" (printf %%s SECRET | sha256sum)");
-	memcpy(entry->name, name.p, name.n);
-	for (unsigned i = 0; i < d->clients; i++)
-		if (strcmp(d->client[i].name, entry->name) == 0)
+			" (printf %%s SECRET | sha256sum), and may have :SENDER,SENDER behind it");
+	memcpy(c->name, name.p, name.n);
+	return 0;
+}
+
+static int read_line(struct door *d, struct span line, struct err *e)
+{
+	struct door_client *c = &d->client[d->clients++];
+
+	if (read_fields(c, line, e) < 0)
+		return -1;
+	for (unsigned i = 0; i + 1 < d->clients; i++)
+		if (strcmp(d->client[i].name, c->name) == 0)
 			return err_set(e, EX_CONFIG, "this name is there twice");
-	d->clients++;
 	return 0;
 }
 
 static int read_lines(struct door *d, const char *path, FILE *f, struct err *e)
 {
-	char line[512];
+	char line[LINE_SIZE];
 
 	for (unsigned n = 1; fgets(line, sizeof line, f); n++) {
 		struct span s = span_of(line);
+		if (s.n == sizeof line - 1)
+			return err_set(e, EX_CONFIG, "%s:%u: too long a line", path, n);
 		if (s.n > 0 && s.p[s.n - 1] == '\n')
 			s.n--;
 		s = span_trim(s);
@@ -132,6 +177,8 @@ void door_close(struct door *d)
 	if (!d)
 		return;
 	free(d->allow);
+	for (unsigned i = 0; i < d->clients; i++)
+		free(d->client[i].senders);
 	free(d->client);
 	free(d);
 }
@@ -149,17 +196,39 @@ bool door_wants_names(const struct door *d)
 	return d->wants_names;
 }
 
-bool door_knows(const struct door *d, const char *name, struct span password)
+const struct door_client *door_client(const struct door *d, const char *name)
 {
-	static const struct entry nobody;
-	const struct entry *found = &nobody;
-	unsigned char digest[DIGEST_SHA256];
+	const struct door_client *found = NULL;
 
 	for (unsigned i = 0; i < d->clients; i++)
 		if (strcmp(d->client[i].name, name) == 0)
 			found = &d->client[i];
+	return found;
+}
+
+bool door_knows(const struct door *d, const char *name, struct span password)
+{
+	static const struct door_client nobody;
+	const struct door_client *c = door_client(d, name);
+	unsigned char digest[DIGEST_SHA256];
+
 	if (digest_sha256(password, digest) < 0)
 		return false;
-	bool equal = digest_equal(digest, found->digest, sizeof digest);
-	return equal && found != &nobody;
+	bool equal = digest_equal(digest, (c ? c : &nobody)->digest, sizeof digest);
+	return equal && c;
+}
+
+bool door_same_secret(const struct door_client *a, const struct door_client *b)
+{
+	return digest_equal(a->digest, b->digest, sizeof a->digest);
+}
+
+bool door_may_send(const struct door_client *c, const char *sender)
+{
+	if (!c->senders)
+		return true;
+	for (const char *p = c->senders; *p; p += strlen(p) + 1)
+		if (*sender ? address_match(p, span_of(sender)) : strcmp(p, "<>") == 0)
+			return true;
+	return false;
 }

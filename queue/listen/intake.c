@@ -28,6 +28,35 @@ static const char *refuse(struct session *s, const struct answer_own *own, const
 	return s->refusal;
 }
 
+static const char *refuse_sender(struct session *s, const char *sender)
+{
+	log_line(LOG_WARNING, "listen", "warning: client=%s may not send as <%s>", s->client,
+		sender);
+	answer_own(&(struct answer_own) { "550 5.7.1", VERDICT_NEVER, 0 }, s->refusal,
+		"client may not send as <%s>", sender);
+	return s->refusal;
+}
+
+/* SIGHUP may have changed the terms since the last message; who is not let in by the new ones is
+ * served no longer. */
+static bool heed_terms(struct session *s)
+{
+	struct terms *t = terms_get(&s->l->terms);
+
+	if (t == s->terms) {
+		terms_unref(t);
+		return true;
+	}
+	const struct door_client *who = door_client(t->door, server_auth_name(s->server));
+	bool known = who && s->who && door_same_secret(who, s->who);
+	bool welcome = door_allows(t->door, (const struct sockaddr *)&s->peer) &&
+		       (known || !door_wants_names(t->door));
+	terms_unref(s->terms);
+	s->terms = t;
+	s->who = known ? who : NULL;
+	return welcome;
+}
+
 static const char *on_mail(void *arg, const struct server_mail *mail)
 {
 	struct session *s = arg;
@@ -35,11 +64,11 @@ static const char *on_mail(void *arg, const struct server_mail *mail)
 	assert(!s->message);
 	if (stop_said(&s->l->stop))
 		return refuse(s, &(struct answer_own) { "421 4.3.2", VERDICT_ROAD, 0 }, "stopping");
-	const char *name = server_auth_name(s->server);
-	if (name[0])
-		snprintf(s->client, sizeof s->client, "%s", name);
-	else
-		snprintf(s->client, sizeof s->client, "[%s]", s->address);
+	if (!heed_terms(s))
+		return refuse(s, &(struct answer_own) { "421 4.7.0", VERDICT_ROAD, 0 },
+			"you are no longer let in as you were");
+	if (s->who && !door_may_send(s->who, mail->sender))
+		return refuse_sender(s, mail->sender);
 	s->message = message_new(s->replies, s->client, s->l->spool_dir);
 	if (!s->message)
 		return refuse(
@@ -86,9 +115,9 @@ static int begin(struct session *s, struct err *e)
 	if (s->begun)
 		return 0;
 	s->begun = true;
-	strip_init(&s->strip, &s->l->conf.allow_header, &s->l->conf.header);
+	strip_init(&s->strip, &s->terms->conf.allow_header, &s->terms->conf.header);
 	buf_init(&fields, 1024 * 1024);
-	received_write(&r, &s->l->conf.header, &fields);
+	received_write(&r, &s->terms->conf.header, &fields);
 	int result = fields.failed ? err_set(e, EX_TEMPFAIL, "out of memory")
 				   : spool_add(&m->content, fields.data, fields.len, e);
 	buf_done(&fields);
@@ -132,7 +161,7 @@ static void on_message(void *arg, bool lmtp, bool eightbit)
 	struct session *s = arg;
 	struct message *m = s->message;
 	struct err e = { 0 };
-	bool good = begin(s, &e) == 0 && strip_end(&s->strip, &m->content, &e) == 0;
+	bool crowded, good = begin(s, &e) == 0 && strip_end(&s->strip, &m->content, &e) == 0;
 
 	m->lmtp = lmtp;
 	m->eightbit = eightbit || s->eightbit;
@@ -148,6 +177,8 @@ static void on_message(void *arg, bool lmtp, bool eightbit)
 		for (unsigned i = 0; i < m->rcpts; i++)
 			message_answer(m, i, answer);
 	}
+	/* More of them may be in what was read together with this one. */
+	(void)session_may_read(s, &crowded);
 }
 
 static void on_reset(void *arg)
@@ -158,25 +189,73 @@ static void on_reset(void *arg)
 	s->message = NULL;
 }
 
+/* --- AUTH --- */
+
+struct login {
+	struct session *s;
+	bool unheard; /* there were too many wrong ones to look at this */
+};
+
+/* Lets time pass, unless the listener stops. */
+static void wait_ms(struct session *s, int64_t ms)
+{
+	if (ms > 0)
+		(void)poll(&(struct pollfd) { s->l->stop.fd, POLLIN, 0 }, 1, (int)ms);
+}
+
 static bool verify(void *arg, const char *name, struct span password)
 {
-	return door_knows(arg, name, password);
+	struct login *login = arg;
+	struct session *s = login->s;
+	struct guess *g = s->l->guess;
+	int64_t wait = guess_ask(g, name, s->address, clock_mono_ms());
+
+	login->unheard = wait < 0;
+	if (login->unheard)
+		return false;
+	wait_ms(s, wait);
+	bool good = door_knows(s->terms->door, name, password);
+	if (good)
+		guess_right(g, name, s->address, clock_mono_ms());
+	return good;
+}
+
+/* From now on the session counts as its client's, and no longer as its address's. */
+static const char *enter(struct session *s, const char *name)
+{
+	struct visitor *one =
+		visitor_enter(s->l->visitors, name, (unsigned)s->terms->conf.client_sessions);
+
+	if (!one)
+		return refuse(s, &(struct answer_own) { "421 4.3.2", VERDICT_ROAD, 30 },
+			"too many sessions of yours");
+	(void)visitor_flying(s->l->visitors, s->visitor, s->counted, 0);
+	visitor_leave(s->l->visitors, s->visitor);
+	s->visitor = one;
+	(void)visitor_flying(s->l->visitors, s->visitor, 0, s->counted);
+	s->who = door_client(s->terms->door, name);
+	snprintf(s->client, sizeof s->client, "%s", name);
+	log_line(LOG_INFO, "listen", "client=[%s], sasl_method=PLAIN, sasl_username=%s", s->address,
+		name);
+	return "";
 }
 
 static const char *on_auth(void *arg, struct span response, char *name, size_t size)
 {
 	struct session *s = arg;
+	struct login login = { .s = s };
 	struct err e = { 0 };
 
-	switch (sasl_check_plain(response, verify, s->l->door, name, size, &e)) {
+	switch (sasl_check_plain(response, verify, &login, name, size, &e)) {
 	case SASL_GOOD:
-		log_line(LOG_INFO, "listen", "client=[%s], sasl_method=PLAIN, sasl_username=%s",
-			s->address, name);
-		return "";
+		return enter(s, name);
 	case SASL_WRONG:
-		log_line(LOG_WARNING, "listen", "warning: [%s]: SASL PLAIN authentication failed",
-			s->address);
-		(void)poll(&(struct pollfd) { s->l->stop.fd, POLLIN, 0 }, 1, WRONG_PASSWORD_MS);
+		log_line(LOG_WARNING, "listen", "warning: [%s]: SASL PLAIN authentication failed%s",
+			s->address, login.unheard ? ": too many of late" : "");
+		wait_ms(s, WRONG_PASSWORD_MS);
+		if (login.unheard)
+			return refuse(s, &(struct answer_own) { "454 4.7.0", VERDICT_ROAD, 60 },
+				"too many failed logins");
 		return "535 5.7.8 Authentication credentials invalid";
 	case SASL_MALFORMED:
 		return "501 5.5.2 Not a PLAIN response";

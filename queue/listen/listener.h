@@ -6,20 +6,24 @@
 #define CENMAIL_LISTENER_H
 
 #include "base/conf.h"
-#include "listen/door.h"
+#include "listen/guess.h"
 #include "listen/journal.h"
 #include "listen/pace.h"
 #include "listen/pool.h"
 #include "listen/road.h"
 #include "listen/stop.h"
-#include "wire/tls.h"
+#include "listen/terms.h"
+#include "listen/visitors.h"
 
 struct listener {
-	struct conf_listen conf;
-	char spool_dir[256]; /* where content beyond SPOOL_MEMORY goes */
+	const char *conf_path;
+	struct conf_listen conf; /* as it was at the start: what a reload does not change */
+	struct terms_now terms;  /* what it does */
+	char spool_dir[256];     /* where content beyond SPOOL_MEMORY goes */
 	struct relay upstream;
-	struct tls_context *upstream_tls, *server_tls;
-	struct door *door;
+	struct tls_context *upstream_tls;
+	struct guess *guess;
+	struct visitors *visitors;
 	struct journal *journal;
 	struct pool *pool;
 	struct road road;

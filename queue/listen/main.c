@@ -83,29 +83,11 @@ static int read_options(int argc, char **argv, struct options *o)
 /* What only root may read. */
 static int read_secrets(struct listener *l, struct err *e)
 {
-	const struct conf_listen *c = &l->conf;
-	bool tls = false;
-
-	for (unsigned i = 0; i < c->listen.n; i++) {
-		bool plain = strcmp(c->listen.v[i].rest, "plain") == 0;
-		tls = tls || !plain;
-		if (plain && c->clients[0])
-			return err_set(e, EX_CONFIG,
-				"listen %s plain: \"clients\" asks for passwords, which are not"
-				" taken in the clear; use tls or starttls",
-				c->listen.v[i].first);
-	}
-	if (door_open(&l->door, c, e) < 0)
-		return -1;
-	if (relay_parse(span_of(c->upstream), &l->upstream, e) < 0 ||
+	if (relay_parse(span_of(l->conf.upstream), &l->upstream, e) < 0 ||
 		relay_read_secret(&l->upstream, e) < 0)
 		return -1;
 	l->upstream_tls = tls_client_context(&l->upstream, e);
-	if (!l->upstream_tls)
-		return -1;
-	if (tls)
-		l->server_tls = tls_server_context(c->certificate, c->key, e);
-	return tls && !l->server_tls ? -1 : 0;
+	return l->upstream_tls ? 0 : -1;
 }
 
 static int give_up_root(struct listener *l, struct err *e)
@@ -137,7 +119,6 @@ static void settle_process(void)
 	if (fd > 2)
 		close(fd);
 	(void)signal(SIGPIPE, SIG_IGN);
-	(void)signal(SIGHUP, SIG_IGN);
 	if (getrlimit(RLIMIT_NOFILE, &r) == 0) {
 		r.rlim_cur = r.rlim_max;
 		(void)setrlimit(RLIMIT_NOFILE, &r);
@@ -152,6 +133,7 @@ static int catch_signals(struct err *e)
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
 	if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0)
 		return err_set(e, EX_OSERR, "signals can't be blocked");
 	int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -173,6 +155,26 @@ static bool finish(struct listener *l, struct worker **workers, unsigned n)
 	return all && atomic_load(&l->sessions) == 0;
 }
 
+/* New terms, or the old ones where the new are no good. */
+static void reload(struct listener *l)
+{
+	struct terms *t;
+	struct err e = { 0 };
+
+	log_line(LOG_INFO, "listen", "reloading %s", l->conf_path);
+	if (terms_read(&t, l->conf_path, &e) < 0) {
+		log_line(LOG_ERR, "listen", "reload failed, all stays as it was: %s", e.text);
+		return;
+	}
+	const char *later;
+	for (unsigned at = 0; (later = conf_listen_restart(&l->conf, &t->conf, &at));)
+		log_line(LOG_WARNING, "listen", "warning: %s: a change of it takes a restart",
+			later);
+	pace_set(&l->pace, t->conf.rate, t->conf.quota);
+	terms_put(&l->terms, t);
+	log_line(LOG_INFO, "listen", "reloaded");
+}
+
 static int run(struct listener *l, struct accepting *a, int signal_fd, struct err *e)
 {
 	unsigned n = 0, most = (unsigned)l->conf.upstream_connections;
@@ -190,7 +192,9 @@ static int run(struct listener *l, struct accepting *a, int signal_fd, struct er
 		accept_log(a);
 		log_line(LOG_INFO, "listen", "ready: upstream %s, %u connections", l->upstream.text,
 			most);
-		int signal = accept_loop(a, l, signal_fd);
+		int signal;
+		while ((signal = accept_loop(a, l, signal_fd)) == SIGHUP)
+			reload(l);
 		log_line(LOG_INFO, "listen", "stopping on signal %d", signal);
 	}
 	accept_close(a);
@@ -222,6 +226,33 @@ static int start(struct listener *l, struct accepting *a, struct err *e)
 	return r;
 }
 
+static int make(struct listener *l, struct err *e)
+{
+	road_init(&l->road);
+	pace_init(&l->pace, l->conf.rate, l->conf.quota, clock_mono_ms());
+	terms_now_init(&l->terms);
+	l->guess = guess_new();
+	l->visitors = visitors_new();
+	if (!l->guess || !l->visitors)
+		return err_set(e, EX_OSERR, "out of memory");
+	return stop_init(&l->stop, e);
+}
+
+static void unmake(struct listener *l)
+{
+	journal_close(l->journal);
+	pool_free(l->pool);
+	visitors_free(l->visitors);
+	guess_free(l->guess);
+	terms_now_done(&l->terms);
+	pace_done(&l->pace);
+	road_done(&l->road);
+	stop_done(&l->stop);
+	tls_context_unref(l->upstream_tls);
+	relay_done(&l->upstream);
+	conf_listen_done(&l->conf);
+}
+
 static int listen_main(const struct options *o, struct err *e)
 {
 	static struct listener l; /* zero */
@@ -234,11 +265,12 @@ static int listen_main(const struct options *o, struct err *e)
 		conf_listen_done(&l.conf);
 		return 0;
 	}
+	l.conf_path = o->conf;
 	log_open(o->foreground ? LOG_TO_STDERR : l.conf.log);
 	settle_process();
-	road_init(&l.road);
-	pace_init(&l.pace, l.conf.rate, l.conf.quota, clock_mono_ms());
-	int r = stop_init(&l.stop, e);
+	int r = make(&l, e);
+	if (r == 0)
+		r = terms_read(&l.terms.terms, o->conf, e);
 	if (r == 0)
 		r = read_secrets(&l, e);
 	if (r == 0)
@@ -246,16 +278,7 @@ static int listen_main(const struct options *o, struct err *e)
 	if (r == 0)
 		r = start(&l, &a, e);
 	accept_close(&a);
-	journal_close(l.journal);
-	pool_free(l.pool);
-	pace_done(&l.pace);
-	road_done(&l.road);
-	stop_done(&l.stop);
-	door_close(l.door);
-	tls_context_unref(l.upstream_tls);
-	tls_context_unref(l.server_tls);
-	relay_done(&l.upstream);
-	conf_listen_done(&l.conf);
+	unmake(&l);
 	return r;
 }
 

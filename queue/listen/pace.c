@@ -22,6 +22,18 @@ void pace_done(struct pace *p)
 	pthread_mutex_destroy(&p->lock);
 }
 
+void pace_set(struct pace *p, uint64_t millirate, uint64_t quota)
+{
+	pthread_mutex_lock(&p->lock);
+	double max = (double)millirate / 1000;
+	/* What throttling has taught stays, as far as it is no more than is allowed now. */
+	if (max != p->rate_max)
+		p->rate = p->rate > 0 && p->rate < p->rate_max && p->rate < max ? p->rate : max;
+	p->rate_max = max;
+	p->quota = quota;
+	pthread_mutex_unlock(&p->lock);
+}
+
 static int64_t take_tokens(struct pace *p, unsigned n, int64_t now_ms)
 {
 	double full = p->rate > 1 ? p->rate : 1;

@@ -22,6 +22,8 @@ struct pace {
 /* millirate: recipients a second, times 1000; 0: no limit. quota: a day; 0: no limit. */
 void pace_init(struct pace *p, uint64_t millirate, uint64_t quota, int64_t now_ms);
 void pace_done(struct pace *p);
+/* Other limits from now on; what was used of the day's stays used. */
+void pace_set(struct pace *p, uint64_t millirate, uint64_t quota);
 /* Takes n; answers how many ms from now they may be sent. -1: the quota is used up, and *ret_retry
  * says for how many more ms; nothing was taken. again: they are in the quota already. */
 int64_t pace_take(struct pace *p, unsigned n, bool again, int64_t now_ms, int64_t *ret_retry);

@@ -111,7 +111,7 @@ static bool handshake(struct session *s)
 	int64_t until = clock_mono_ms() + HANDSHAKE_MS;
 	struct err e = { 0 };
 
-	if (conn_start_tls(&s->conn, s->l->server_tls, &e) < 0)
+	if (conn_start_tls(&s->conn, s->terms->tls, &e) < 0)
 		goto failed;
 	for (;;) {
 		enum conn_io io = conn_handshake(&s->conn, &e);
@@ -137,14 +137,17 @@ failed:
 
 /* --- the engine --- */
 
-/* Whether more may be read; the engine is told. *ret_crowded: it is the pool that is full. */
-static bool may_read(struct session *s, bool *ret_crowded)
+bool session_may_read(struct session *s, bool *ret_crowded)
 {
 	unsigned messages;
 	uint64_t octets;
 
 	replies_flying(s->replies, &messages, &octets);
-	*ret_crowded = !pool_room(s->l->pool);
+	unsigned all = visitor_flying(s->l->visitors, s->visitor, s->counted, messages);
+	s->counted = messages;
+	/* A session without any may always bring one. */
+	*ret_crowded =
+		!pool_room(s->l->pool) || (messages > 0 && all >= s->terms->conf.client_messages);
 	bool may = messages < FLYING_MESSAGES && octets < FLYING_OCTETS && !*ret_crowded &&
 		   s->out.len < UNREAD_OCTETS;
 	server_pause(s->server, !may);
@@ -245,7 +248,7 @@ static void converse(struct session *s)
 				return;
 			continue;
 		}
-		bool may = may_read(s, &crowded);
+		bool may = session_may_read(s, &crowded);
 		if (!feed(s) && !heed_stop(s) && !heed_deadline(s))
 			wait_and_read(s, may, crowded);
 	}
@@ -256,10 +259,11 @@ static void converse(struct session *s)
 static struct server *make_server(struct session *s)
 {
 	const struct listener *l = s->l;
-	bool names = door_wants_names(l->door);
+	const struct conf_listen *c = &s->terms->conf;
+	bool names = door_wants_names(s->terms->door);
 	struct server_options o = {
-		.hostname = l->conf.hostname,
-		.message_size = l->conf.message_size,
+		.hostname = c->hostname,
+		.message_size = c->message_size,
 		.rcptmax = MESSAGE_RCPTS,
 		.offer_lmtp = true,
 		.offer_starttls = s->mode == LISTEN_TLS_STARTTLS,
@@ -289,6 +293,10 @@ static void session_free(struct session *s)
 {
 	message_unref(s->message);
 	server_free(s->server);
+	if (s->visitor)
+		(void)visitor_flying(s->l->visitors, s->visitor, s->counted, 0);
+	visitor_leave(s->l->visitors, s->visitor);
+	terms_unref(s->terms);
 	if (s->replies)
 		replies_abandon(s->replies);
 	replies_unref(s->replies);
@@ -339,8 +347,24 @@ static int start_thread(struct session *s, struct err *e)
 	return err_sys(e, EX_OSERR, "a thread for a session");
 }
 
-int session_start(
-	struct listener *l, int fd, const struct sockaddr *peer, enum listen_tls tls, struct err *e)
+/* Of an address that has too many already it is said, and is no fault. */
+static int start_counted(struct session *s, struct err *e)
+{
+	snprintf(s->client, sizeof s->client, "[%s]", s->address);
+	s->visitor =
+		visitor_enter(s->l->visitors, s->client, (unsigned)s->terms->conf.client_sessions);
+	if (s->visitor)
+		return start_thread(s, e);
+	log_line(LOG_INFO, "listen", "refused connection from [%s]: client_sessions", s->address);
+	session_refuse(s->conn.fd, s->mode,
+		"421 4.3.2 cenmail: too many sessions of yours class=road retry=30");
+	s->conn.fd = -1;
+	session_free(s);
+	return 0;
+}
+
+int session_start(struct listener *l, int fd, const struct sockaddr_storage *peer,
+	enum listen_tls tls, struct err *e)
 {
 	struct session *s = calloc(1, sizeof *s);
 
@@ -349,14 +373,16 @@ int session_start(
 		return err_set(e, EX_OSERR, "out of memory");
 	}
 	s->l = l;
+	s->terms = terms_get(&l->terms);
 	s->mode = tls;
+	s->peer = *peer;
 	s->read_wants = POLLIN;
 	conn_init(&s->conn, fd);
 	buf_init(&s->out, OUT_MAX);
-	show_address(peer, s->address, sizeof s->address);
+	show_address((const struct sockaddr *)peer, s->address, sizeof s->address);
 	s->replies = replies_new();
 	s->server = s->replies ? make_server(s) : NULL;
-	int r = s->server ? start_thread(s, e) : err_set(e, EX_OSERR, "no memory for a session");
+	int r = s->server ? start_counted(s, e) : err_set(e, EX_OSERR, "no memory for a session");
 	if (r < 0)
 		session_free(s);
 	return r;

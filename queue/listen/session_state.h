@@ -14,10 +14,15 @@
 
 struct session {
 	struct listener *l;
+	struct terms *terms;
+	const struct door_client *who; /* of these terms; NULL: no name was said */
+	struct visitor *visitor;
+	unsigned counted; /* messages under way, as visitors knows them */
 	struct conn conn;
 	enum listen_tls mode;
 	struct server *server;
 	struct replies *replies;
+	struct sockaddr_storage peer;
 	char address[INET6_ADDRSTRLEN];
 	char tls[100];    /* tls_describe; "" in the clear */
 	char client[300]; /* the journal's key */
@@ -49,5 +54,9 @@ extern const struct server_ops intake_ops;
 /* When the client has been waited for long enough, monotonic ms; INT64_MAX: it is not waited for.
  */
 int64_t session_deadline(const struct session *s);
+
+/* Whether more may be read; the engine is told. *ret_crowded: not this session's own messages are
+ * what keeps it from it. */
+bool session_may_read(struct session *s, bool *ret_crowded);
 
 #endif

@@ -22,6 +22,24 @@ static void say(struct session *s, const char *text)
 	replies_take(s->replies, &s->out);
 }
 
+/* Terms that are not let go: refs never comes to 0. */
+static struct terms terms = { .refs = 100 };
+static char none[] = "";
+
+static void make_terms(struct session *s)
+{
+	struct listener *l = s->l;
+	struct err e = { 0 };
+
+	terms.conf.client_messages = 512;
+	terms.conf.clients = none;
+	assert_int_equal(door_open(&terms.door, &terms.conf, &e), 0);
+	terms_now_init(&l->terms);
+	l->terms.terms = s->terms = &terms;
+	l->visitors = visitors_new();
+	s->visitor = visitor_enter(l->visitors, "client", 1);
+}
+
 static struct session *begin(struct listener *l)
 {
 	static const struct server_options o = {
@@ -37,6 +55,7 @@ static struct session *begin(struct listener *l)
 	s->server = server_new(&o, &intake_ops, s);
 	snprintf(l->spool_dir, sizeof l->spool_dir, "/tmp");
 	l->pool = pool_new(10, 10000);
+	make_terms(s);
 	return s;
 }
 
@@ -52,6 +71,9 @@ static void end(struct session *s)
 	seat_done(&seat);
 	pool_free(pool);
 	stop_done(&s->l->stop);
+	visitor_leave(s->l->visitors, s->visitor);
+	visitors_free(s->l->visitors);
+	door_close(terms.door);
 	server_free(s->server);
 	replies_abandon(s->replies);
 	replies_unref(s->replies);
