@@ -44,7 +44,9 @@ struct conf_mail {
 	struct conf_list header; /* NAME, VALUE */
 	uint64_t message_size;   /* octets of content, line ends as CRLF */
 	uint64_t recipients_max;
-	int64_t retry_min, retry_max, lifetime, bounce_lifetime, warn_after; /* milliseconds */
+	int64_t retry_min, retry_max, lifetime, lifetime_max, bounce_lifetime; /* milliseconds */
+	int64_t warn_after;
+	struct conf_list operator_reply; /* CODE, words */
 	int64_t linger;
 	uint64_t window, window_bytes, connections;
 	int64_t keep_sent, keep_failed, keep_history;

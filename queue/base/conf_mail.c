@@ -3,6 +3,7 @@
  */
 #include "base/address.h"
 #include "base/conf_table.h"
+#include "base/number.h"
 
 #include <stddef.h>
 
@@ -66,6 +67,23 @@ static int check_verified(struct span value, struct err *e)
 	return 0;
 }
 
+/* CODE and words of the text. A blank among them, so that no address that a reply repeats can stop
+ * the road. */
+static int check_operator_reply(struct span value, struct err *e)
+{
+	struct span code = span_word(&value);
+	uint64_t n;
+
+	if (code.n != 3 || number_parse(code, 599, &n) < 0 || n < 400)
+		return err_set(e, EX_CONFIG, "\"%.*s\" is not a code from 400 to 599",
+			conf_shown(code), code.p);
+	if (span_find(value, ' ') < 0)
+		return err_set(e, EX_CONFIG,
+			"%.*s needs two words at least that the reply holds beside the code",
+			conf_shown(code), code.p);
+	return 0;
+}
+
 #define AT(field) offsetof(struct conf_mail, field)
 
 /* clang-format off */
@@ -104,10 +122,14 @@ static const struct conf_key keys[] = {
 		"the longest pause between two tries" },
 	{ "lifetime", CONF_DURATION, AT(lifetime), "5d", MINUTE, 365 * DAY, NULL, NULL,
 		"how long a message is tried before it is given up" },
+	{ "lifetime_max", CONF_DURATION, AT(lifetime_max), "0", 0, 3650 * DAY, NULL, NULL,
+		"the same where the road was down for some of the time; 0: four lifetimes" },
 	{ "bounce_lifetime", CONF_DURATION, AT(bounce_lifetime), "1d", MINUTE, 365 * DAY, NULL, NULL,
 		"the same for a bounce" },
 	{ "warn_after", CONF_DURATION, AT(warn_after), "4h", 0, 365 * DAY, NULL, NULL,
 		"when the sender is told that his message is late; 0: never" },
+	{ "operator_reply", CONF_PAIRS, AT(operator_reply), NULL, 0, CONF_LIST, NULL, check_operator_reply,
+		"a reply that is the operator's to mend, and no message's fault: CODE and words of it" },
 	{ "linger", CONF_DURATION, AT(linger), "60s", 0, DAY, NULL, NULL,
 		"how long a flusher waits for more; 0: it goes when nothing is due" },
 	{ "window", CONF_NUMBER, AT(window), "64", 1, 10000, NULL, NULL,
@@ -173,6 +195,10 @@ int conf_mail_read(const char *path, struct conf_mail *ret, struct err *e)
 		goto refused;
 	if (ret->retry_min > ret->retry_max) {
 		err_set(e, EX_CONFIG, "%s: retry_min is longer than retry_max", path);
+		goto refused;
+	}
+	if (ret->lifetime_max != 0 && ret->lifetime_max < ret->lifetime) {
+		err_set(e, EX_CONFIG, "%s: lifetime_max is shorter than lifetime", path);
 		goto refused;
 	}
 	return 0;

@@ -5,6 +5,7 @@
  */
 #include "base/verdict.h"
 
+#include "base/conf.h"
 #include "base/number.h"
 
 #include <assert.h>
@@ -14,6 +15,8 @@
 #define AT_CONTENT (BIT(STEP_DATA) | BIT(STEP_CONTENT))
 #define AT_MESSAGE (BIT(STEP_MAIL) | BIT(STEP_RCPT) | AT_CONTENT)
 #define AT_ANY     (AT_MESSAGE | BIT(STEP_RSET) | BIT(STEP_QUIT))
+
+#define OPERATOR_FAULT .class = VERDICT_ROAD, .operator_fault = true
 
 /* Whom the text has to name. */
 enum named { ANYBODY, SENDER, RECIPIENT };
@@ -25,6 +28,7 @@ static const struct meaning {
 	const char *starts; /* how the text begins, or NULL; no case */
 	const char *has;    /* what it holds, or NULL; no case */
 	enum named names;
+	bool operator_fault;
 	int64_t retry_ms;
 } meanings[] = {
 	/* clang-format off */
@@ -36,14 +40,15 @@ static const struct meaning {
 	{ AT_ANY, 454, 454, .class = VERDICT_PACE, .starts = "Throttling",
 		.retry_ms = VERDICT_RATE_MS },
 
-	/* SES has something against us, and not against this message. "Access denied" has to begin
-	 * the text: other servers end with it what they say of one recipient. The others have blanks,
-	 * so that no address that a reply repeats can stop the road. */
-	{ AT_ANY, 554, 554, .class = VERDICT_ROAD, .starts = "Access denied" },
-	{ AT_ANY, 554, 554, .class = VERDICT_ROAD, .has = "paused for this account" },
-	{ AT_ANY, 554, 554, .class = VERDICT_ROAD, .has = "account is paused" },
-	{ AT_ANY, 554, 554, .class = VERDICT_ROAD, .has = "suspended for this account" },
-	{ AT_ANY, 554, 554, .class = VERDICT_ROAD, .has = "not subscribed to SES" },
+	/* SES has something against us, and not against this message; operator_reply adds to these.
+	 * "Access denied" has to begin the text: other servers end with it what they say of one
+	 * recipient. The others have blanks, so that no address that a reply repeats can stop the
+	 * road. */
+	{ AT_ANY, 554, 554, OPERATOR_FAULT, .starts = "Access denied" },
+	{ AT_ANY, 554, 554, OPERATOR_FAULT, .has = "paused for this account" },
+	{ AT_ANY, 554, 554, OPERATOR_FAULT, .has = "account is paused" },
+	{ AT_ANY, 554, 554, OPERATOR_FAULT, .has = "suspended for this account" },
+	{ AT_ANY, 535, 554, OPERATOR_FAULT, .has = "not subscribed to SES" },
 
 	/* SES does not know an address. Where none of ours is named it is the From of the header. */
 	{ AT_MESSAGE, 554, 554, .class = VERDICT_HELD, .has = "not verified", .names = SENDER },
@@ -141,6 +146,21 @@ static bool fits(
 	return true;
 }
 
+/* The operator's own patterns: CODE, and words that the text holds. No code but 4yz and 5yz gets by
+ * the configuration. */
+static bool fits_operators(const struct outcome *o, const struct verdict_rules *rules)
+{
+	const struct conf_list *l = rules->operator_reply;
+	uint64_t code;
+
+	for (unsigned i = 0; l && i < l->n; i++)
+		if (number_parse(span_of(l->v[i].first), 599, &code) == 0 &&
+			o->reply.code == (int)code &&
+			find_nocase(span_of(o->reply.text), 0, l->v[i].rest) >= 0)
+			return true;
+	return false;
+}
+
 /* What our own listener adds at the end of an answer: `class=road retry=30 wait=0.002`. */
 struct said {
 	bool has_class;
@@ -215,12 +235,18 @@ static void judge(const struct outcome *o, const struct verdict_rules *rules, st
 	if (rules->peer_says_class)
 		said = read_words(o->reply.text);
 	v->class = VERDICT_UNKNOWN;
+	v->own_mail = true;
 	if (believable(&said, o)) {
 		v->class = said.class;
+		v->own_mail = false; /* it would say class=later */
+	} else if (fits_operators(o, rules)) {
+		v->class = VERDICT_ROAD;
+		v->operator_fault = true;
 	} else {
 		for (size_t i = 0; i < sizeof meanings / sizeof *meanings; i++)
 			if (fits(&meanings[i], o, rules)) {
 				v->class = meanings[i].class;
+				v->operator_fault = meanings[i].operator_fault;
 				v->retry_ms = meanings[i].retry_ms;
 				break;
 			}
@@ -229,6 +255,7 @@ static void judge(const struct outcome *o, const struct verdict_rules *rules, st
 		v->retry_ms = said.retry_ms;
 	if (v->class == VERDICT_PACE && v->retry_ms == 0)
 		v->retry_ms = VERDICT_RATE_MS;
+	v->own_mail &= !v->operator_fault;
 }
 
 void verdict_pass(const struct outcome *o, const struct verdict_rules *rules, struct verdict *ret)
@@ -240,15 +267,18 @@ void verdict_pass(const struct outcome *o, const struct verdict_rules *rules, st
 	if (o->step < STEP_MAIL) {
 		if (rules->peer_says_class && !o->lost && !o->unexpected)
 			v.retry_ms = read_words(o->reply.text).retry_ms;
-	} else if (o->unexpected) {
+	} else if (o->unexpected || (o->lost && o->maybe_sent)) {
 		v.class = VERDICT_UNKNOWN;
-	} else if (!o->lost && o->reply.code != 0) {
+		v.own_mail = true;
+	} else if (o->lost || o->reply.code == 0) {
+		v.own_mail = true;
+	} else {
 		judge(o, rules, &v);
 	}
 	if (o->lost) { /* what lies in the reply answered nothing */
 		v.reply.code = 0;
 		v.reply.enhanced[0] = '\0';
 	}
-	v.own_mail = v.class == VERDICT_ROAD && o->step >= STEP_MAIL;
+	v.own_mail &= v.class == VERDICT_ROAD || v.class == VERDICT_UNKNOWN;
 	*ret = v;
 }

@@ -46,6 +46,7 @@ struct batch {
 	unsigned hands;
 	uint64_t size;
 	int64_t taken_wall, taken_us; /* when it was taken from the queue */
+	int64_t answered_wall;        /* for all of it, so that it is due again together */
 	int64_t connect_us;           /* the part of its wait that was for a connection */
 
 	/* while on the wire */
@@ -82,6 +83,7 @@ struct route {
 	int64_t backoff_ms;
 	unsigned failed_ends; /* relays that have failed in a row */
 	bool down;            /* the last that was heard of the road is a fault */
+	bool refused;         /* the operator has been told that the account is */
 	bool seeking;         /* closes its connections, to ask the next relay's journal */
 	unsigned sought;      /* relays that were asked in a row */
 	int64_t sought_at;    /* monotonic ms: the first of them */

@@ -3,66 +3,108 @@
  */
 #include "flush/retry.h"
 
-#include "base/random.h"
-
 #include <assert.h>
 
-/* A message is given up for age only after this many tries of its own: the hours in which the
- * road was down are not held against it. With the default backoff they take about seven hours. */
-#define TRIES_BEFORE_EXPIRY 12
+/* Past lifetime_max, the part of its lifetime that it must have been tried for. */
+#define TRIED_AT_LEAST 4
 
-int64_t retry_backoff(const struct retry_rules *rules, unsigned tries)
+/* The pause after so many tries, without jitter. */
+static int64_t pause_after(const struct retry_rules *rules, unsigned tries)
 {
 	int64_t ms = rules->retry_min;
-	int64_t spread;
 
 	for (unsigned i = 0; i < tries && ms < rules->retry_max; i++)
 		ms *= 2;
-	if (ms > rules->retry_max)
-		ms = rules->retry_max;
-	spread = ms / 4;
-	ms += (int64_t)random_below((uint64_t)spread * 2 + 1) - spread;
+	return ms < rules->retry_max ? ms : rules->retry_max;
+}
+
+/* All of them up to the last try. */
+static int64_t pauses_of(const struct retry_rules *rules, unsigned tries)
+{
+	int64_t sum = 0;
+
+	for (unsigned i = 0; i < tries; i++) {
+		const int64_t ms = pause_after(rules, i);
+
+		if (ms == rules->retry_max)
+			return sum + ms * (tries - i);
+		sum += ms;
+	}
+	return sum;
+}
+
+/* SplitMix64's last step: seeds that differ by one have nothing in common after it. */
+static uint64_t mix(uint64_t x)
+{
+	x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+	x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
+	return x ^ (x >> 31);
+}
+
+int64_t retry_backoff(const struct retry_rules *rules, unsigned tries, uint64_t seed)
+{
+	int64_t ms = pause_after(rules, tries);
+	const int64_t spread = ms / 4;
+
+	ms += (int64_t)(mix(seed + tries * UINT64_C(0x9e3779b97f4a7c15)) %
+			((uint64_t)spread * 2 + 1)) -
+	      spread;
 	if (ms < rules->retry_min)
 		return rules->retry_min;
 	return ms > rules->retry_max ? rules->retry_max : ms;
 }
 
-struct retry retry_after(const struct verdict *v, const struct retry_rules *rules, unsigned tries,
-	int64_t since, int64_t now, bool exact)
+/* Where the clock has gone back beyond its beginning, what it was tried for. */
+static int64_t age_of(const struct retry_rules *rules, const struct retry_facts *f)
 {
-	const struct retry at_once = { .state = STORE_QUEUED, .next_try = now };
-	const struct retry back_off = {
-		.state = STORE_QUEUED,
-		.counts = true,
-		.next_try = now + retry_backoff(rules, tries),
-	};
+	return f->now >= f->since ? f->now - f->since : pauses_of(rules, f->tries);
+}
 
+bool retry_needs_down(const struct retry_rules *rules, const struct retry_facts *f)
+{
+	return age_of(rules, f) >= rules->lifetime && pauses_of(rules, f->tries) >= rules->lifetime;
+}
+
+static bool is_over(const struct retry_rules *rules, const struct retry_facts *f)
+{
+	const int64_t age = age_of(rules, f), tried = pauses_of(rules, f->tries);
+
+	if (age - f->down >= rules->lifetime && tried >= rules->lifetime)
+		return true;
+	return age >= rules->lifetime_max && tried >= rules->lifetime / TRIED_AT_LEAST;
+}
+
+/* Not now: later, or when its lifetime is over never. */
+static struct retry put_off(const struct retry_rules *rules, const struct retry_facts *f)
+{
+	if (is_over(rules, f))
+		return (struct retry) { STORE_FAILED, true, f->now };
+	return (struct retry) { STORE_QUEUED, true,
+		f->now + retry_backoff(rules, f->tries, f->seed) };
+}
+
+struct retry retry_after(
+	const struct verdict *v, const struct retry_rules *rules, const struct retry_facts *f)
+{
 	switch (v->class) {
 	case VERDICT_SENT:
-		return (struct retry) { .state = STORE_SENT, .counts = true, .next_try = now };
+		return (struct retry) { STORE_SENT, true, f->now };
 	case VERDICT_NEVER:
-		return (struct retry) { .state = STORE_FAILED, .counts = true, .next_try = now };
+		return (struct retry) { STORE_FAILED, true, f->now };
 	case VERDICT_HELD:
-		return (struct retry) { .state = STORE_HELD, .counts = true, .next_try = now };
+		return (struct retry) { STORE_HELD, true, f->now };
 	case VERDICT_LATER:
-		if (tries + 1 >= TRIES_BEFORE_EXPIRY && now - since > rules->lifetime)
-			return (struct retry) {
-				.state = STORE_FAILED, .counts = true, .next_try = now
-			};
-		return back_off;
+		return put_off(rules, f);
 	case VERDICT_PACE:
-		return at_once;
+		return (struct retry) { STORE_QUEUED, false, f->now };
 	case VERDICT_ROAD:
-		if (!v->own_mail)
-			return at_once;
-		if (exact && tries == 0)
-			return (struct retry) {
-				.state = STORE_QUEUED, .counts = true, .next_try = now
-			};
-		return back_off;
 	case VERDICT_UNKNOWN:
-		return back_off;
+		if (v->class == VERDICT_ROAD && !v->own_mail)
+			return (struct retry) { STORE_QUEUED, false, f->now };
+		if (f->exact && f->tries == 0 && (v->class == VERDICT_ROAD || v->maybe_sent))
+			return (struct retry) { STORE_QUEUED, true, f->now };
+		return put_off(rules, f);
 	}
 	assert(!"a verdict of no class");
-	return at_once;
+	return put_off(rules, f);
 }

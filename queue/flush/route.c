@@ -160,7 +160,7 @@ void route_well(struct route *r)
 {
 	r->backoff_ms = 0;
 	r->failed_ends = 0;
-	r->down = false;
+	r->down = r->refused = false;
 }
 
 bool route_seek(struct route *r, int64_t again_ms, int64_t now)

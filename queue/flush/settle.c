@@ -9,6 +9,7 @@
 
 #include <assert.h>
 
+#define LIFETIMES 4  /* lifetime_max, where it is not set */
 #define NOTED_MAX 16 /* messages on which one fault of the road is noted */
 
 struct settling {
@@ -132,7 +133,7 @@ static struct store_settlement *add_row(struct flusher *f, struct batch *b, cons
 		.maybe_sent = v->maybe_sent,
 		.doubt_journal = h->doubt_journal,
 		.doubt_until = h->doubt_until,
-		.at = clock_wall_ms(),
+		.at = b->answered_wall,
 		.queued_ms = p->queued_ms,
 		.connect_ms = p->connect_ms,
 		.hop_ms = p->hop_ms,
@@ -141,8 +142,25 @@ static struct store_settlement *add_row(struct flusher *f, struct batch *b, cons
 	return row;
 }
 
-static void set_retry(struct store_settlement *row, struct retry r)
+static void set_retry(struct flusher *f, struct store_settlement *row, const struct hand *h,
+	const struct verdict *v, bool exact)
 {
+	const struct conf_mail *c = f->conf;
+	const struct retry_rules rules = {
+		.retry_min = c->retry_min,
+		.retry_max = c->retry_max,
+		.lifetime = c->lifetime,
+		.lifetime_max = c->lifetime_max > 0 ? c->lifetime_max : c->lifetime * LIFETIMES,
+	};
+	const struct retry_facts facts = {
+		.tries = h->tries,
+		.since = h->since,
+		.now = row->at,
+		.exact = exact,
+		.seed = (uint64_t)row->message,
+	};
+	const struct retry r = retry_after(v, &rules, &facts);
+
 	row->state = r.state;
 	row->counts = r.counts;
 	row->next_try = r.next_try;
@@ -169,11 +187,21 @@ static void set_doubt(struct settling *s, struct store_settlement *row, const st
 	}
 }
 
+/* Said once, until a message is answered otherwise: the road is asked again and again. */
+static void tell_operator(struct route *r, const char *relay, const struct verdict *v)
+{
+	char said[600];
+
+	if (!r->refused)
+		log_line(LOG_ERR, "smtp",
+			"%s refuses the account, and mail waits until that is mended: %s", relay,
+			reply_format(&v->reply, said, sizeof said));
+	r->refused = true;
+}
+
 static void settle_rcpt(
 	struct flusher *f, struct batch *b, unsigned i, const struct way *w, int64_t now)
 {
-	const struct conf_mail *c = f->conf;
-	const struct retry_rules rules = { c->retry_min, c->retry_max, c->lifetime };
 	const struct ehlo *peer = client_ehlo(link_client(w->link));
 	const struct outcome *o = &b->rcpt[i].outcome;
 	const struct hand *h = &b->hand[i];
@@ -185,20 +213,20 @@ static void settle_rcpt(
 			.peer_says_class = peer->xonce,
 			.sender = b->sender,
 			.recipient = h->address,
+			.operator_reply = &f->conf->operator_reply,
 		},
 		&v);
 	/* It lost SES's answer, as we might have lost its own. */
 	if (peer->xonce && span_starts_nocase(span_of(o->reply.text), "cenmail: in doubt"))
 		v.maybe_sent = true;
-	/* The listener that answers class=road says that it is not this message's fault. */
-	if (peer->xonce && o->reply.code != 0)
-		v.own_mail = false;
+	if (v.operator_fault)
+		tell_operator(b->route, w->end->relay.text, &v);
 	if (v.class == VERDICT_PACE || (v.class == VERDICT_ROAD && o->reply.code != 0))
 		route_pause(b->route, v.retry_ms > 0 ? v.retry_ms : FLUSH_BACKOFF_MAX, now);
 	if (v.class != VERDICT_ROAD && v.class != VERDICT_UNKNOWN)
 		route_well(b->route);
 	row = add_row(f, b, h, w->end->relay.text, link_peer(w->link), &v);
-	set_retry(row, retry_after(&v, &rules, h->tries, h->since, row->at, peer->xonce));
+	set_retry(f, row, h, &v, peer->xonce);
 	set_doubt(f->settling, row, o, &v, peer);
 }
 
@@ -210,6 +238,7 @@ void settle_collect(struct flusher *f, struct way *w, int64_t now)
 		struct transaction *t = client_done(c);
 		struct batch *b = t->owner;
 
+		b->answered_wall = clock_wall_ms();
 		for (unsigned i = 0; i < b->hands; i++)
 			settle_rcpt(f, b, i, w, now);
 		keep_until_written(f, b);
@@ -223,6 +252,7 @@ void settle_collect(struct flusher *f, struct way *w, int64_t now)
 static void settle_whole(struct flusher *f, struct batch *b, const char *relay,
 	const struct verdict *v, const struct store_settlement *as)
 {
+	b->answered_wall = clock_wall_ms();
 	for (unsigned i = 0; i < b->hands; i++) {
 		struct store_settlement *row = add_row(f, b, &b->hand[i], relay, "none", v);
 

@@ -45,6 +45,8 @@ static void mail_defaults(void **state)
 	assert_int_equal(c.retry_min, 60000);
 	assert_int_equal(c.retry_max, 3600000);
 	assert_int_equal(c.lifetime, 432000000);
+	assert_int_equal(c.lifetime_max, 0);
+	assert_int_equal(c.operator_reply.n, 0);
 	assert_int_equal(c.bounce_lifetime, 86400000);
 	assert_int_equal(c.warn_after, 14400000);
 	assert_int_equal(c.linger, 60000);
@@ -76,6 +78,7 @@ static const char full_mail[] =
 	"rewrite_reply_to yes\n"
 	"header X-A  some value # too\n"
 	"warn_after 0\n"
+	"operator_reply 550 account is  frozen\n"
 	"message_size 1K\n"
 	"notify /usr/bin/wall  cenmail\n"
 	"log stderr"; /* no newline */
@@ -108,6 +111,8 @@ static void mail_values(void **state)
 	assert_string_equal(c.header.v[0].first, "X-A");
 	assert_string_equal(c.header.v[0].rest, "some value # too");
 	assert_int_equal(c.warn_after, 0);
+	assert_string_equal(c.operator_reply.v[0].first, "550");
+	assert_string_equal(c.operator_reply.v[0].rest, "account is  frozen");
 	assert_int_equal(c.message_size, 1024);
 	assert_string_equal(c.notify, "/usr/bin/wall  cenmail");
 	assert_int_equal(c.log, LOG_TO_STDERR);
@@ -158,6 +163,10 @@ static void mail_refused(void **state)
 		{ "linger 2d\n", "out of range, 0 to 1d" },
 		{ "keep_sent 99999999999999999999d\n", "is not a duration" },
 		{ "log file\n", "log: \"file\" is none of: syslog stderr" },
+		{ "lifetime 21d\nlifetime_max 20d\n", ": lifetime_max is shorter than lifetime" },
+		{ "operator_reply 250 all is well\n", "\"250\" is not a code from 400 to 599" },
+		{ "operator_reply account frozen\n", "\"account\" is not a code" },
+		{ "operator_reply 550 frozen\n", "needs two words" },
 		{ "retry_min 2h\n", ": retry_min is longer than retry_max" },
 	};
 	for (size_t i = 0; i < sizeof t / sizeof *t; i++) {

@@ -1,6 +1,7 @@
 /*
  * The table "What an answer means", row by row.
  */
+#include "base/conf.h"
 #include "base/verdict.h"
 
 #include <setjmp.h>
@@ -12,7 +13,7 @@
 #define SENDER    "app@shop.example"
 #define RECIPIENT "ann@qq.com"
 
-enum { OURS = 1 }; /* the peer is our listener */
+enum { OURS = 1 /* the peer is our listener */, OPERATOR = 2 /* the operator's to mend */ };
 
 static const struct {
 	enum step step;
@@ -59,7 +60,8 @@ static const struct {
 	{ STEP_DATA, 502, "no", 0, VERDICT_ROAD, 0 },
 	{ STEP_MAIL, 503, "sequence", 0, VERDICT_ROAD, 0 },
 	{ STEP_RCPT, 530, "Authentication required", 0, VERDICT_ROAD, 0 },
-	{ STEP_MAIL, 535, "Account not subscribed to SES", 0, VERDICT_ROAD, 0 },
+	{ STEP_MAIL, 535, "Account not subscribed to SES", OPERATOR, VERDICT_ROAD, 0 },
+	{ STEP_MAIL, 535, "Authentication Credentials Invalid", 0, VERDICT_ROAD, 0 },
 	{ STEP_MAIL, 538, "encrypt", 0, VERDICT_ROAD, 0 },
 	{ STEP_CONTENT, 454, "Temporary service failure", 0, VERDICT_ROAD, 0 },
 	{ STEP_RSET, 550, "no", 0, VERDICT_ROAD, 0 },
@@ -86,14 +88,22 @@ static const struct {
 
 	/* the operator's faults */
 	{ STEP_CONTENT, 554,
-		"Access denied: User `x' is not authorized to perform ses:SendRawEmail", 0,
+		"Access denied: User `x' is not authorized to perform ses:SendRawEmail", OPERATOR,
 		VERDICT_ROAD, 0 },
 	{ STEP_RCPT, 554, "<a@b>: Recipient address rejected: Access denied", 0, VERDICT_NEVER, 0 },
-	{ STEP_CONTENT, 554, "Message rejected: Sending paused for this account. For more", 0,
-		VERDICT_ROAD, 0 },
-	{ STEP_CONTENT, 554, "Message rejected: Sending suspended for this account.", 0,
-		VERDICT_ROAD, 0 },
-	{ STEP_CONTENT, 554, "Account not subscribed to SES", 0, VERDICT_ROAD, 0 },
+	{ STEP_CONTENT, 554, "Message rejected: Sending paused for this account. For more",
+		OPERATOR, VERDICT_ROAD, 0 },
+	{ STEP_CONTENT, 554, "Message rejected: Sending suspended for this account.",
+		OPERATOR | OURS, VERDICT_ROAD, 0 },
+	{ STEP_CONTENT, 554, "Your account is paused", OPERATOR, VERDICT_ROAD, 0 },
+	{ STEP_CONTENT, 554, "Account not subscribed to SES", OPERATOR, VERDICT_ROAD, 0 },
+	/* and those that the configuration adds */
+	{ STEP_CONTENT, 550, "5.7.1 SENDER account is FROZEN (x)", OPERATOR, VERDICT_ROAD, 0 },
+	{ STEP_RCPT, 452, "out of credit", OPERATOR | OURS, VERDICT_ROAD, 0 },
+	{ STEP_CONTENT, 551, "sender account is frozen", 0, VERDICT_NEVER, 0 },
+	{ STEP_CONTENT, 550, "out of credit", 0, VERDICT_NEVER, 0 },
+	{ STEP_CONTENT, 550, "cenmail: account is frozen class=never", OURS, VERDICT_NEVER, 0 },
+	{ STEP_CONTENT, 250, "account is frozen", 0, VERDICT_SENT, 0 },
 
 	{ STEP_RCPT, 554, "<paused@account.example> unknown", 0, VERDICT_NEVER, 0 },
 
@@ -162,21 +172,37 @@ static const struct {
 	{ STEP_CONTENT, 454, "Throttling failure: rate wait=0.1 ses=0.2", OURS, VERDICT_PACE, 5 },
 };
 
+static struct conf_pair operators[] = { { (char[]) { "550" }, (char[]) { "account is frozen" } },
+	{ (char[]) { "452" }, (char[]) { "out of credit" } } };
+static const struct conf_list operator_reply = { operators, 2 };
+
+static bool says_class(const char *text)
+{
+	return strncmp(text, "cenmail: ", 9) == 0 && strstr(text, "class=road");
+}
+
 static void table(void **state)
 {
 	for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) {
 		struct outcome o = { .step = answers[i].step, .reply.code = answers[i].code };
 		struct verdict_rules rules = { .peer_says_class = answers[i].flags & OURS,
 			.sender = SENDER,
-			.recipient = RECIPIENT };
+			.recipient = RECIPIENT,
+			.operator_reply = &operator_reply };
 		struct verdict v;
 		snprintf(o.reply.text, sizeof o.reply.text, "%s", answers[i].text);
 		verdict_pass(&o, &rules, &v);
 		if (v.class != answers[i].class || v.retry_ms != answers[i].retry_s * 1000)
 			fail_msg("%s: %d %s: %s, retry %d ms", step_name(o.step), o.reply.code,
 				o.reply.text, verdict_name(v.class), (int)v.retry_ms);
-		assert_int_equal(
-			v.own_mail, v.class == VERDICT_ROAD && answers[i].step >= STEP_MAIL);
+		const bool operators_fault = answers[i].flags & OPERATOR;
+		assert_int_equal(v.operator_fault, operators_fault);
+		/* What our listener says of the road is no message's fault, nor is what SES says of
+		 * the account. */
+		if (v.class == VERDICT_ROAD)
+			assert_int_equal(v.own_mail,
+				answers[i].step >= STEP_MAIL && !operators_fault &&
+					!(rules.peer_says_class && says_class(answers[i].text)));
 		assert_int_equal(v.reply.code, answers[i].code);
 		assert_string_equal(v.reply.text, answers[i].text);
 		assert_false(v.maybe_sent);
@@ -194,7 +220,8 @@ static void no_answer(void **state)
 			.reply.text = "connection reset" };
 		struct verdict v;
 		verdict_pass(&o, &rules, &v);
-		assert_int_equal(v.class, VERDICT_ROAD);
+		/* What may have been taken is not known. */
+		assert_int_equal(v.class, s == STEP_CONTENT ? VERDICT_UNKNOWN : VERDICT_ROAD);
 		assert_int_equal(v.own_mail, s >= STEP_MAIL);
 		assert_int_equal(v.maybe_sent, s == STEP_CONTENT);
 		assert_int_equal(v.retry_ms, 0);
@@ -203,8 +230,11 @@ static void no_answer(void **state)
 		/* lost counts, whatever lies in the reply */
 		o.reply.code = s == STEP_CONTENT ? 250 : 550;
 		verdict_pass(&o, &rules, &v);
-		assert_int_equal(v.class, VERDICT_ROAD);
+		assert_int_equal(v.class, s == STEP_CONTENT ? VERDICT_UNKNOWN : VERDICT_ROAD);
 		assert_int_equal(v.reply.code, 0);
+		o.maybe_sent = false;
+		verdict_pass(&o, &rules, &v);
+		assert_int_equal(v.class, VERDICT_ROAD);
 	}
 }
 

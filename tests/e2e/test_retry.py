@@ -1,0 +1,56 @@
+"""What becomes of a message that is not taken: put off, held, given up, or not its fault at all."""
+
+MAIL = "To: {}\nFrom: sender@example.com\nSubject: s\n\nbody {}\n"
+DAY = 86_400_000
+
+
+def put(queue, count, *args):
+    for i in range(count):
+        queue.submit(MAIL.format(f"r{i}@example.net", i), *(["-t", "-i", *args] if args else []))
+
+
+def age(queue, days, tries):
+    """As after so many days of trying in vain."""
+    queue.sql("update recipient set since=since-?, tries=?, version=version+1", days * DAY, tries)
+
+
+def test_what_the_operator_has_to_mend(queue, ses):
+    """It ages and settles nothing, stops the road, and is an error in the log; and once."""
+    far = ses()
+    queue.write(linger="60s", operator_reply="451 out of credit")
+    queue.relay(far.url)
+    put(queue, 3)
+    age(queue, 60, 999)
+    far.faults("dot 1 451 Sorry, you are Out of Credit")
+    flusher = queue.flusher()
+    flusher.line(lambda line: "refuses the account, and mail waits" in line)
+    flusher.stop()
+    assert queue.states() == {"queued": 3} and not far.messages
+    assert queue.value("select max(tries) from recipient") == 999
+    assert flusher.log.count("refuses the account") == 1
+    assert queue.flush().sent == 3, "mended"
+
+
+def test_given_up_after_its_lifetime(queue, ses):
+    """By an answer about itself, after it was tried for so long; the last answer is kept."""
+    far = ses()
+    queue.write(retry_min="1m", retry_max="1h")
+    queue.relay(far.url)
+    put(queue, 1)
+    age(queue, 6, 40)
+    far.faults("dot * 451 not today")
+    assert queue.flush().deferred == 1, "six days old, but not tried for as long"
+    queue.sql("update recipient set state='queued'")
+    age(queue, 0, 140)
+    assert queue.flush().failed == 1
+    assert queue.sql("select * from undeliverable")[0]["reply"] == "451 not today"
+
+
+def test_recipients_of_one_message_come_due_together(queue, ses):
+    far = ses()
+    queue.relay(far.url)
+    queue.submit(MAIL.format("a@x.example, b@x.example, c@x.example", 0))
+    far.faults("dot 1 451 not today")
+    queue.flush("--once")
+    assert queue.value("select count(distinct next_try) from recipient") == 1
+    assert len({m["id"] for m in far.messages}) <= 1
