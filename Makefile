@@ -251,6 +251,7 @@ sender file 0755 root    $(PREFIX)/sbin/cenmail-sql    $(BUILD)/made/store/cenma
 relay  file 0755 root    $(PREFIX)/sbin/cenmail-listen $(BUILD)/cenmail-listen
 sender file 0644 root    $(CRONDIR)/cenmail            $(BUILD)/made/flush/cenmail.cron
 relay  file 0644 root    $(UNITDIR)/cenmail-listen.service $(BUILD)/made/listen/cenmail-listen.service
+relay  file 0644 root    $(UNITDIR)/cenmail-listen.socket $(BUILD)/made/listen/cenmail-listen.socket
 sender conf 0644 root    $(SYSCONFDIR)/cenmail.conf    $(BUILD)/made/flush/cenmail.conf
 relay  conf 0644 root    $(SYSCONFDIR)/listen.conf     $(BUILD)/made/listen/listen.conf
 sender conf 0600 root    $(SYSCONFDIR)/relay.secret    /dev/null

@@ -13,7 +13,7 @@ cd "$(dirname "$0")"
 BUILD_PACKAGES="gcc make libc6-dev libsqlite3-dev libsasl2-dev libsasl2-modules libssl-dev sqlite3 openssl"
 TEST_PACKAGES="python3 python3-pytest python3-aiosmtpd libcmocka-dev clang libclang-rt-dev clang-format clang-tidy
 	cppcheck mandoc strace valgrind swaks libnet-ssleay-perl libauthen-sasl-perl iproute2 binutils
-	procps git shellcheck"
+	procps git shellcheck systemd util-linux python3-prometheus-client"
 
 say() { printf '%s\n' "$*"; }
 die() {
@@ -429,7 +429,7 @@ uninstallation() {
 	fi
 	plan "leave /etc/cenmail, the user cenmail, and /var/spool/cenmail or /var/lib/cenmail"
 	agree
-	[ "$role" = sender ] || systemctl disable --now cenmail-listen 2>/dev/null || :
+	[ "$role" = sender ] || systemctl disable --now cenmail-listen.socket cenmail-listen 2>/dev/null || :
 	make -s uninstall ROLE="$role"
 	if [ "$role" = sender ] && command -v dpkg-divert >/dev/null; then
 		for file in $MAIL_FILES; do

@@ -51,22 +51,9 @@ static int bind_one(const struct addrinfo *ai, const char *shown, struct err *e)
 	return fd;
 }
 
-static int open_one(const char *address, struct err *e)
-{
-	struct addrinfo hints = { .ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM }, *ai;
-	char host[256], port[6];
+/* --- sockets that the service manager has bound (sd_listen_fds(3)) --- */
 
-	if (conf_split_hostport(span_of(address), host, sizeof host, port, e) < 0)
-		return -1;
-	int rc = getaddrinfo(host, port, &hints, &ai);
-	if (rc != 0)
-		return err_set(e, EX_CONFIG, "listen %s: %s", address, gai_strerror(rc));
-	int fd = bind_one(ai, address, e);
-	freeaddrinfo(ai);
-	return fd;
-}
-
-/* How many sockets systemd passes to this process; 0: none. */
+/* How many it passes to this process; 0: none. */
 static unsigned passed(void)
 {
 	const char *pid = secure_getenv("LISTEN_PID"), *fds = secure_getenv("LISTEN_FDS");
@@ -78,20 +65,62 @@ static unsigned passed(void)
 	return (unsigned)n;
 }
 
-static int take_passed(struct accepting *a, unsigned n, const struct conf_listen *c, struct err *e)
+static bool is_bound_to(int fd, const struct addrinfo *ai)
 {
-	if (n != c->listen.n)
-		return err_set(e, EX_CONFIG,
-			"systemd passes %u sockets, the configuration has %u \"listen\" lines", n,
-			c->listen.n);
-	for (unsigned i = 0; i < n; i++) {
-		int fd = FIRST_PASSED + (int)i;
+	struct sockaddr_storage sa = { .ss_family = AF_UNSPEC };
+	socklen_t n = sizeof sa;
+
+	if (getsockname(fd, (struct sockaddr *)&sa, &n) < 0 || sa.ss_family != ai->ai_family)
+		return false;
+	const struct sockaddr_in *four = (const void *)&sa, *want4 = (const void *)ai->ai_addr;
+	const struct sockaddr_in6 *six = (const void *)&sa, *want6 = (const void *)ai->ai_addr;
+	if (sa.ss_family == AF_INET)
+		return four->sin_port == want4->sin_port &&
+		       four->sin_addr.s_addr == want4->sin_addr.s_addr;
+	return sa.ss_family == AF_INET6 && six->sin6_port == want6->sin6_port &&
+	       memcmp(&six->sin6_addr, &want6->sin6_addr, sizeof six->sin6_addr) == 0;
+}
+
+/* The one for this address among `n`: by what it is bound to, as what is `plain` must never be
+ * taken for what is `tls`. */
+static int find_passed(unsigned n, const struct addrinfo *ai, const char *shown, struct err *e)
+{
+	for (int fd = FIRST_PASSED; fd < FIRST_PASSED + (int)n; fd++) {
+		int listens = 0;
+		socklen_t size = sizeof listens;
+		if (!is_bound_to(fd, ai))
+			continue;
+		if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) < 0 || !listens)
+			return err_set(e, EX_CONFIG,
+				"the socket for %s from systemd does not listen (Accept=no is"
+				" needed)",
+				shown);
 		if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ||
 			fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0)
-			return err_sys(e, EX_OSERR, "descriptor %d from systemd", fd);
-		a->fd[a->n++] = fd;
+			return err_sys(e, EX_OSERR, "the socket for %s from systemd", shown);
+		return fd;
 	}
-	return 0;
+	return err_set(e, EX_CONFIG,
+		"systemd passes sockets, and none for \"listen %s\": cenmail-listen.socket needs"
+		" ListenStream=%s",
+		shown, shown);
+}
+
+/* --- either --- */
+
+static int open_one(const char *address, unsigned n, struct err *e)
+{
+	struct addrinfo hints = { .ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM }, *ai;
+	char host[256], port[6];
+
+	if (conf_split_hostport(span_of(address), host, sizeof host, port, e) < 0)
+		return -1;
+	int rc = getaddrinfo(host, port, &hints, &ai);
+	if (rc != 0)
+		return err_set(e, EX_CONFIG, "listen %s: %s", address, gai_strerror(rc));
+	int fd = n > 0 ? find_passed(n, ai, address, e) : bind_one(ai, address, e);
+	freeaddrinfo(ai);
+	return fd;
 }
 
 int accept_open(struct accepting *a, const struct conf_listen *c, struct err *e)
@@ -103,10 +132,12 @@ int accept_open(struct accepting *a, const struct conf_listen *c, struct err *e)
 	assert(c->listen.n <= ACCEPT_SOCKETS);
 	for (unsigned i = 0; i < c->listen.n; i++)
 		a->tls[i] = read_tls(c->listen.v[i].rest);
-	if (n > 0)
-		return take_passed(a, n, c, e);
+	if (n > 0 && n != c->listen.n)
+		return err_set(e, EX_CONFIG,
+			"systemd passes %u sockets, the configuration has %u \"listen\" lines", n,
+			c->listen.n);
 	for (unsigned i = 0; i < c->listen.n && r == 0; i++) {
-		int fd = open_one(c->listen.v[i].first, e);
+		int fd = open_one(c->listen.v[i].first, n, e);
 		if (fd < 0)
 			r = -1;
 		else

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "listen/accept.h"
+#include "listen/manager.h"
 #include "listen/worker.h"
 #include "wire/sasl.h"
 
@@ -193,8 +194,13 @@ static int run(struct listener *l, struct accepting *a, int signal_fd, struct er
 		log_line(LOG_INFO, "listen", "ready: upstream %s, %u connections", l->upstream.text,
 			most);
 		int signal;
-		while ((signal = accept_loop(a, l, signal_fd)) == SIGHUP)
+		manager_ready();
+		while ((signal = accept_loop(a, l, signal_fd)) == SIGHUP) {
+			manager_reloading();
 			reload(l);
+			manager_ready();
+		}
+		manager_stopping();
 		log_line(LOG_INFO, "listen", "stopping on signal %d", signal);
 	}
 	accept_close(a);

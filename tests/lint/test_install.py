@@ -36,6 +36,7 @@ def installed(tmp_path_factory):
     ("etc/cenmail/relay.secret", 0o600), ("etc/cenmail/ses.secret", 0o600),
     ("etc/cenmail/clients", 0o600), ("etc/cron.d/cenmail", 0o644),
     ("lib/systemd/system/cenmail-listen.service", 0o644),
+    ("lib/systemd/system/cenmail-listen.socket", 0o644),
     ("usr/share/man/man8/sendmail.8", 0o644)])
 def test_modes(installed, path, mode):
     assert stat.S_IMODE(os.lstat(installed["both"] / path).st_mode) == mode

@@ -44,7 +44,7 @@ def wait_for(condition, deadline=DEADLINE, what="the condition"):
 class Program:
     """A process that runs until it is stopped. Its output is kept in memory, line by line."""
 
-    def __init__(self, name, argv, env=None, cwd=None):
+    def __init__(self, name, argv, env=None, cwd=None, pass_fds=()):
         self.name = name
         self.argv = [str(a) for a in argv]
         self.lines = []
@@ -52,7 +52,7 @@ class Program:
         self._ended = False
         self.process = subprocess.Popen(
             self.argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            env=env, cwd=cwd, start_new_session=True)
+            env=env, cwd=cwd, pass_fds=pass_fds, start_new_session=True)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 

@@ -331,8 +331,9 @@ class Listener:
     start() it keeps its port, its journal and its keys."""
 
     def __init__(self, directory, certificate, upstream, kinds=("tls",), password=CLIENT_PASSWORD,
-                 start=True, address="127.0.0.1", prefix=(), **settings):
+                 start=True, address="127.0.0.1", prefix=(), pass_fds=(), env=None, **settings):
         directory.mkdir(exist_ok=True)
+        self.process = {"pass_fds": pass_fds, "env": env}
         self.directory, self.certificate, self.prefix = directory, certificate, list(prefix)
         self.conf = directory / "listen.conf"
         self.address, self.kinds, self.ports = address, tuple(kinds), {}
@@ -371,7 +372,7 @@ class Listener:
 
     def start(self):
         self.write()
-        self.program = Program("cenmail-listen", self.argv())
+        self.program = Program("cenmail-listen", self.argv(), **self.process)
         seen = 0
         for _ in self.kinds:
             def listening(line):
