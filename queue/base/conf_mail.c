@@ -132,7 +132,7 @@ static const struct conf_key keys[] = {
 		"a reply that is the operator's to mend, and no message's fault: CODE and words of it" },
 	{ "linger", CONF_DURATION, AT(linger), "60s", 0, DAY, NULL, NULL,
 		"how long a flusher waits for more; 0: it goes when nothing is due" },
-	{ "window", CONF_NUMBER, AT(window), "64", 1, 10000, NULL, NULL,
+	{ "window", CONF_NUMBER, AT(window), "1000", 1, 10000, NULL, NULL,
 		"messages in flight on one connection" },
 	{ "window_bytes", CONF_SIZE, AT(window_bytes), "16M", KB, 1024 * MB, NULL, NULL,
 		"octets in flight on one connection" },

@@ -12,6 +12,7 @@
 #include "base/conf.h"
 #include "flush/idset.h"
 #include "flush/retry.h"
+#include "flush/window.h"
 #include "store/store.h"
 #include "wire/link.h"
 
@@ -55,6 +56,7 @@ struct batch {
 	struct buf content; /* the same; empty when it goes as it is stored */
 	struct client_rcpt *rcpt;
 	struct transaction tx;
+	unsigned ahead; /* others in flight on its connection when it was given to it */
 };
 
 struct relay_end { /* one next hop of a route */
@@ -68,6 +70,7 @@ struct way { /* one of a route's connections */
 	int64_t idle_since;          /* monotonic ms; 0: not idle */
 	bool used;                   /* it has been ready */
 	bool charged;                /* its set-up has been counted in a message's delay */
+	struct window window;        /* for a peer with a journal */
 };
 
 struct route {
@@ -151,7 +154,8 @@ uint64_t flight_octets(const struct flusher *f);
 void flight_cut(struct flusher *f, int64_t now);
 
 /* --- send.c --- */
-/* Gives the ready connections of the route what waits for them. 0 or -1 (the store). */
+/* Gives the ready connections of the route what waits for them and is to be written next. 1: some,
+ * and once that is written there may be room for more; 0: none; -1 (the store). */
 int send_fill(struct flusher *f, struct route *r, int64_t now, struct err *e);
 
 /* --- settle.c --- */

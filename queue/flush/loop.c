@@ -13,9 +13,11 @@
 #include <unistd.h>
 
 #define LOOK_AT_LEAST_MS 10000 /* a clock that steps, or an event that was missed */
+#define LOOK_AGAIN_MS    500   /* after a change that could not be seen yet */
 #define WRITE_AGAIN_MS   1000
 #define IMPORT_AGAIN_MS  5000
 #define COMPLAIN_MS      60000
+#define FILLS_MAX        16 /* of a route's connections, before the others and the verdicts */
 
 struct wheel {
 	struct flusher *f;
@@ -25,7 +27,9 @@ struct wheel {
 	bool cut;           /* and it has been */
 	uint64_t moved;     /* octets, when that was decided last */
 	bool stopped;       /* by a signal */
+	bool hurry;         /* there may be room at once for what waits */
 	int64_t next_due;   /* monotonic ms */
+	int64_t look_again; /* the same, when there was a change that could not be seen; 0: not */
 	int64_t retry_at;   /* when the queue that could not be written is tried again */
 	bool import;        /* there may be files in incoming/ */
 	int64_t import_at;  /* not before: the last time it failed */
@@ -114,8 +118,9 @@ static int take(struct wheel *w, int64_t now, struct err *e)
 	struct flusher *f = w->f;
 	int64_t at, wall;
 
-	if (now >= w->next_due) {
+	if (now >= w->next_due || (w->look_again != 0 && now >= w->look_again)) {
 		f->look = true;
+		w->look_again = 0;
 		w->import = true;
 		w->next_due = now + LOOK_AT_LEAST_MS;
 	}
@@ -155,27 +160,41 @@ static void rest(struct flusher *f, const struct route *r, struct way *w, int64_
 		client_quit(c, now);
 }
 
+/* What the connections were just given goes out. */
+static void write_out(struct flusher *f, struct route *r, int64_t now)
+{
+	for (unsigned k = 0; k < r->ways; k++) {
+		struct way *way = &r->way[k];
+
+		if (!way->link)
+			continue;
+		if (f->closing || !r->first || r->seeking || !route_open(r, now))
+			rest(f, r, way, now);
+		link_step(way->link, 0, now);
+	}
+}
+
 static int serve(struct wheel *w, int64_t now, struct err *e)
 {
 	struct flusher *f = w->f;
+	int gave;
 
+	w->hurry = false;
 	for (unsigned i = 0; i < f->routes; i++) {
 		struct route *r = &f->route[i];
 
-		if (!f->closing && !f->unwritten) {
+		if (!f->closing && !f->unwritten)
 			route_tend(f, r, now);
-			if (send_fill(f, r, now, e) < 0)
+		/* A connection takes no more than it can write at once. */
+		for (unsigned n = 0; n < FILLS_MAX; n++) {
+			gave = f->closing || f->unwritten ? 0 : send_fill(f, r, now, e);
+			if (gave < 0)
 				return -1;
+			write_out(f, r, now);
+			if (!gave)
+				break;
 		}
-		for (unsigned k = 0; k < r->ways; k++) {
-			struct way *way = &r->way[k];
-
-			if (!way->link)
-				continue;
-			if (f->closing || !r->first || r->seeking || !route_open(r, now))
-				rest(f, r, way, now);
-			link_step(way->link, 0, now); /* what was just given goes out */
-		}
+		w->hurry |= gave;
 	}
 	return 0;
 }
@@ -221,6 +240,8 @@ static int64_t earliest(const struct wheel *w)
 		at = w->ends_at;
 	if (w->next_due < at && !f->closing && !f->unwritten)
 		at = w->next_due;
+	if (w->look_again != 0 && w->look_again < at && !f->closing && !f->unwritten)
+		at = w->look_again;
 	if (w->import && w->import_at < at && !f->closing && !f->unwritten)
 		at = w->import_at;
 	if (w->upkeep.next < at && !f->closing && !f->unwritten)
@@ -231,7 +252,7 @@ static int64_t earliest(const struct wheel *w)
 /* Waits, and lets every connection do what it can. */
 static int turn(struct wheel *w, struct err *e)
 {
-	int64_t deadline = earliest(w);
+	int64_t deadline = w->hurry ? 0 : earliest(w);
 	unsigned n = prepare_poll(w, &deadline);
 	struct err why;
 	int64_t now;
@@ -246,8 +267,11 @@ static int turn(struct wheel *w, struct err *e)
 	if (w->pfd[1].revents && wake_drain(w->wake_fd)) {
 		w->f->look = true;
 		w->import = true;
-		if (store_barrier(w->f->store, &why) < 0)
+		/* Who holds it may be about to commit: its end is no event of ours. */
+		if (store_barrier(w->f->store, &why) < 0) {
 			complain(w, &why, "looking without the lock");
+			w->look_again = now + LOOK_AGAIN_MS;
+		}
 	}
 	for (unsigned i = 2; i < n; i++)
 		link_step(w->who[i]->link, w->pfd[i].revents, now);

@@ -27,8 +27,7 @@ static void find_id(const char *text, char *out, size_t size)
 	}
 }
 
-/* "ses=0.183": milliseconds, or 0. */
-static int64_t find_ses(const char *text)
+int64_t report_ses_ms(const char *text)
 {
 	const char *at = strstr(text, " ses=");
 	uint64_t s, ms;
@@ -64,7 +63,7 @@ void report_init(struct report *p, int64_t submitted, const struct batch *b,
 	p->connect_ms = b->connect_us / 1000;
 	if (v->class == VERDICT_SENT) {
 		find_id(p->reply.text, p->ses_id, sizeof p->ses_id);
-		p->ses_ms = find_ses(p->reply.text);
+		p->ses_ms = report_ses_ms(p->reply.text);
 	}
 	p->hop_ms = not_below_zero(hop / 1000 - p->ses_ms);
 }

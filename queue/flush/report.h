@@ -23,6 +23,8 @@ void report_init(struct report *p, int64_t submitted, const struct batch *b,
  * the figures of the run. */
 void report_settled(const struct report *p, const struct store_settlement *row, bool message_done,
 	struct flush_stats *stats);
+/* What SES took, as the listener's answer says ("ses=0.183"): milliseconds, or 0. */
+int64_t report_ses_ms(const char *text);
 /* The road is down. */
 void report_road(const char *relay, const struct outcome *fault);
 

@@ -239,6 +239,7 @@ void route_tend(struct flusher *f, struct route *r, int64_t now)
 			break;
 		if (!w->link) {
 			*w = (struct way) { .end = &r->end[r->at] };
+			window_init(&w->window, (unsigned)f->conf->window);
 			w->link = connect_to(f, r, w->end, now);
 			if (!w->link)
 				route_pause(r, FLUSH_BACKOFF_MIN, now);

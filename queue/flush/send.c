@@ -140,6 +140,7 @@ static int send_one(struct flusher *f, struct route *r, struct way *w, int64_t n
 		w->charged = true;
 	}
 	w->idle_since = 0;
+	b->ahead = client_flying(c);
 	client_submit(c, &b->tx, now);
 	return 0;
 fail:
@@ -147,9 +148,20 @@ fail:
 	return -1;
 }
 
+static bool has_room(const struct way *w, size_t octets)
+{
+	struct client *c = w->link ? link_client(w->link) : NULL;
+
+	if (!c || client_state(c) != CLIENT_READY ||
+		(client_ehlo(c)->xonce && client_flying(c) >= w->window.size))
+		return false;
+	return client_room(c, octets);
+}
+
 int send_fill(struct flusher *f, struct route *r, int64_t now, struct err *e)
 {
 	bool gave = true;
+	int any = 0;
 
 	if (!route_open(r, now))
 		return 0;
@@ -158,15 +170,14 @@ int send_fill(struct flusher *f, struct route *r, int64_t now, struct err *e)
 		gave = false;
 		for (unsigned i = 0; i < r->ways && r->first && !r->seeking; i++) {
 			struct way *w = &r->way[i];
-			struct client *c = w->link ? link_client(w->link) : NULL;
 
-			if (!c || client_state(c) != CLIENT_READY ||
-				!client_room(c, (size_t)(r->first->size + f->headers.len)))
+			if (!has_room(w, (size_t)(r->first->size + f->headers.len)))
 				continue;
 			if (send_one(f, r, w, now, e) < 0)
 				return -1;
 			gave = true;
+			any = 1;
 		}
 	}
-	return 0;
+	return any;
 }

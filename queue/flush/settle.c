@@ -239,6 +239,9 @@ void settle_collect(struct flusher *f, struct way *w, int64_t now)
 		struct batch *b = t->owner;
 
 		b->answered_wall = clock_wall_ms();
+		if (t->content_sent && t->ended)
+			window_answered(&w->window, b->ahead, t->ended - t->content_sent,
+				report_ses_ms(t->rcpt[0].outcome.reply.text) * 1000);
 		for (unsigned i = 0; i < b->hands; i++)
 			settle_rcpt(f, b, i, w, now);
 		keep_until_written(f, b);

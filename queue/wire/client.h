@@ -108,7 +108,8 @@ unsigned client_rcptmax(const struct client *c);
  * *ret_step says which reply is waited for. */
 int64_t client_deadline(const struct client *c, enum step *ret_step);
 
-/* Whether one more of this many octets may be submitted now. */
+/* Whether one more of this many octets may be submitted now. Where the peer takes a window of them,
+ * not before most of what was submitted has been written. */
 bool client_room(const struct client *c, size_t content_octets);
 /* Takes it; only in CLIENT_READY. SIZE that the peer's limit forbids is answered here, as the
  * peer would (552), and so is an address that would break a command line (501). */

@@ -8,7 +8,20 @@
 
 #include <assert.h>
 
+#define AHEAD_OCTETS (64 * 1024) /* not yet written: some milliseconds of a good link */
+#define AHEAD_EACH   512         /* what the commands of one come to */
 #define GROUP_FLYING 2 /* the one whose content is owed an answer, and the next one's commands */
+
+/* What is submitted has its place in line: the less of it waits to be written, the sooner something
+ * more urgent can go. */
+static bool has_enough_to_write(const struct client *c)
+{
+	size_t octets = 0;
+
+	for (const struct transaction *t = c->sending; t && octets < AHEAD_OCTETS; t = t->next)
+		octets += t->content.n + AHEAD_EACH;
+	return octets >= AHEAD_OCTETS;
+}
 
 bool client_room(const struct client *c, size_t content_octets)
 {
@@ -18,7 +31,8 @@ bool client_room(const struct client *c, size_t content_octets)
 		return true;
 	switch (client_mode(c)) {
 	case MODE_WINDOW:
-		return c->flying < c->o.window && c->flying_octets < c->o.window_bytes &&
+		return !has_enough_to_write(c) && c->flying < c->o.window &&
+		       c->flying_octets < c->o.window_bytes &&
 		       content_octets <= c->o.window_bytes - c->flying_octets;
 	case MODE_GROUP:
 		return c->flying < GROUP_FLYING;

@@ -20,6 +20,9 @@
 #define CONN_INTERVAL_S 15
 #define CONN_PROBES     4
 
+/* What the kernel keeps beyond what is on its way: it has its place in line as well. */
+#define CONN_NOTSENT (128 * 1024)
+
 /* What a socket of another family does not know, it need not have. */
 static void set_option(int fd, int level, int name, int value)
 {
@@ -36,6 +39,7 @@ void conn_init(struct conn *c, int fd)
 		  fcntl(fd, F_SETFD, FD_CLOEXEC) == 0;
 	assert(ok); /* only a descriptor that is not open fails here */
 	set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	set_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, CONN_NOTSENT);
 	set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
 	set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, CONN_IDLE_S);
 	set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, CONN_INTERVAL_S);

@@ -432,6 +432,37 @@ static void test_gate_times_out(void **state)
 	talk_end(&k);
 }
 
+/* What is submitted has its place in line, so not much more is taken than can be written at once.
+ */
+static void test_room_follows_what_is_written(void **state)
+{
+	static char content[40000];
+	struct talk k = { .peer.offers = WINDOW_OFFERS, .options.window = 100 };
+	struct message m[4];
+
+	memset(content, 'x', sizeof content);
+	memcpy(content + sizeof content - 2, "\r\n", 2);
+	k.options.window_bytes = 1 << 24;
+	talk_start(&k);
+	talk_run(&k);
+	for (unsigned i = 0; i < 4; i++) {
+		message_init(&m[i], i + 1, 1);
+		m[i].t.content = span_make(content, sizeof content);
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		assert_true(client_room(k.c, sizeof content));
+		client_submit(k.c, &m[i].t, k.now_ms);
+	}
+	assert_false(client_room(k.c, 1)); /* 80,000 octets wait to be written */
+	struct span out = client_output(k.c, k.now_ms);
+	client_written(k.c, out.n, k.now_ms);
+	(void)client_output(k.c, k.now_ms);
+	assert_true(client_room(k.c, 1)); /* and now half of them; no answer has come */
+	assert_int_equal(client_flying(k.c), 2);
+	client_cut(k.c, STEP_CONTENT, "the end", k.now_ms);
+	talk_end(&k);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -446,6 +477,7 @@ int main(void)
 		cmocka_unit_test(test_staging),
 		cmocka_unit_test(test_gate),
 		cmocka_unit_test(test_gate_times_out),
+		cmocka_unit_test(test_room_follows_what_is_written),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
