@@ -4,7 +4,7 @@
  *   store --due--> batch --load, submit--> link ... done --> verdict --> settlement --> store
  *
  * batch.c takes what is due, send.c puts it on the wire, settle.c passes the verdicts and writes
- * them back, route.c keeps the relays and their connections, loop.c turns the wheel.
+ * them back, route.c keeps the relays and their connections, loop.c turns the wheel (wheel.h).
  */
 #ifndef CENMAIL_FLUSHER_H
 #define CENMAIL_FLUSHER_H

@@ -1,46 +1,17 @@
 /*
  * The wheel: take what is due, give it to the connections, wait, collect, write back.
  */
-#include "flush/flusher.h"
+#include "flush/wheel.h"
 
 #include "base/clock.h"
 #include "flush/import.h"
-#include "flush/upkeep.h"
 #include "flush/wake.h"
 
-#include <errno.h>
-#include <poll.h>
 #include <unistd.h>
 
-#define LOOK_AT_LEAST_MS 10000 /* a clock that steps, or an event that was missed */
-#define LOOK_AGAIN_MS    500   /* after a change that could not be seen yet */
-#define WRITE_AGAIN_MS   1000
-#define IMPORT_AGAIN_MS  5000
-#define COMPLAIN_MS      60000
-#define FILLS_MAX        16 /* of a route's connections, before the others and the verdicts */
-
-struct wheel {
-	struct flusher *f;
-	int signal_fd, wake_fd;
-	int64_t closes_at;  /* monotonic ms: takes nothing new after */
-	int64_t ends_at;    /* when what is in flight is cut */
-	bool cut;           /* and it has been */
-	uint64_t moved;     /* octets, when that was decided last */
-	bool stopped;       /* by a signal */
-	bool hurry;         /* there may be room at once for what waits */
-	int64_t next_due;   /* monotonic ms */
-	int64_t look_again; /* the same, when there was a change that could not be seen; 0: not */
-	int64_t retry_at;   /* when the queue that could not be written is tried again */
-	bool import;        /* there may be files in incoming/ */
-	int64_t import_at;  /* not before: the last time it failed */
-	int64_t complained; /* when that was said last; 0: never */
-	struct err failed;  /* why it ends; code 0: for no fault */
-	bool written;       /* since the last idle checkpoint */
-	bool told_wal;      /* that the WAL is too large; once in a flusher's life */
-	struct upkeep upkeep;
-	struct pollfd *pfd; /* signal, wake, then the ways in order */
-	struct way **who;
-};
+#define WRITE_AGAIN_MS  1000
+#define IMPORT_AGAIN_MS 5000
+#define FILLS_MAX       16 /* of a route's connections, before the others and the verdicts */
 
 static unsigned all_ways(const struct flusher *f)
 {
@@ -80,17 +51,6 @@ static void wheel_done(struct wheel *w)
 	free(w->who);
 }
 
-/* What goes on without an end is said once a minute. */
-static void complain(struct wheel *w, const struct err *why, const char *what)
-{
-	const int64_t now = clock_mono_ms();
-
-	if (w->complained != 0 && now - w->complained < COMPLAIN_MS)
-		return;
-	w->complained = now;
-	log_line(LOG_ERR, "flush", "%s: %s", why->text, what);
-}
-
 /* What senders left in incoming/, before what is due. What can't be taken now is no reason not to
  * send the rest. */
 static void import(struct wheel *w, int64_t now)
@@ -107,7 +67,7 @@ static void import(struct wheel *w, int64_t now)
 		w->import = more;
 		return;
 	}
-	complain(w, &why, "what is in incoming/ waits");
+	wheel_complain(w, &why, "what is in incoming/ waits");
 	if (!more)
 		w->import_at = clock_mono_ms() + IMPORT_AGAIN_MS;
 }
@@ -118,9 +78,12 @@ static int take(struct wheel *w, int64_t now, struct err *e)
 	struct flusher *f = w->f;
 	int64_t at, wall;
 
-	if (now >= w->next_due || (w->look_again != 0 && now >= w->look_again)) {
+	if (w->look_again != 0 && now >= w->look_again) {
 		f->look = true;
-		w->look_again = 0;
+		wheel_barrier(w, now);
+	}
+	if (now >= w->next_due) {
+		f->look = true;
 		w->import = true;
 		w->next_due = now + LOOK_AT_LEAST_MS;
 	}
@@ -139,24 +102,13 @@ static int take(struct wheel *w, int64_t now, struct err *e)
 	return 0;
 }
 
-/* An idle connection to a peer that keeps no journal is not kept for long: SES ends it after 10 s.
- * When that is over, monotonic ms; INT64_MAX: not in question. */
-static int64_t idle_until(const struct way *w)
-{
-	const struct client *c = link_client(w->link);
-
-	if (client_state(c) != CLIENT_READY || client_ehlo(c)->xonce || w->idle_since == 0)
-		return INT64_MAX;
-	return w->idle_since + FLUSH_IDLE_MS;
-}
-
 static void rest(struct flusher *f, const struct route *r, struct way *w, int64_t now)
 {
 	struct client *c = link_client(w->link);
 
 	if (client_state(c) != CLIENT_READY || client_flying(c) > 0)
 		return;
-	if (f->closing || !f->linger || r->seeking || now >= idle_until(w))
+	if (f->closing || !f->linger || r->seeking || now >= wheel_idle_until(w))
 		client_quit(c, now);
 }
 
@@ -196,85 +148,6 @@ static int serve(struct wheel *w, int64_t now, struct err *e)
 		}
 		w->hurry |= gave;
 	}
-	return 0;
-}
-
-static unsigned prepare_poll(struct wheel *w, int64_t *ret_deadline)
-{
-	struct flusher *f = w->f;
-	unsigned n = 2;
-
-	w->pfd[0] = (struct pollfd) { .fd = w->stopped ? -1 : w->signal_fd, .events = POLLIN };
-	w->pfd[1] = (struct pollfd) { .fd = w->wake_fd, .events = POLLIN };
-	for (unsigned i = 0; i < f->routes; i++) {
-		struct route *r = &f->route[i];
-
-		if (!f->closing && !f->unwritten && r->resume_at != 0 &&
-			r->resume_at < *ret_deadline)
-			*ret_deadline = r->resume_at;
-		for (unsigned k = 0; k < r->ways; k++) {
-			struct link *l = r->way[k].link;
-			struct way *way = &r->way[k];
-
-			if (!l)
-				continue;
-			if (link_deadline(l) < *ret_deadline)
-				*ret_deadline = link_deadline(l);
-			if (idle_until(way) < *ret_deadline)
-				*ret_deadline = idle_until(way);
-			w->pfd[n] = (struct pollfd) { .fd = link_fd(l), .events = link_events(l) };
-			w->who[n++] = way;
-		}
-	}
-	return n;
-}
-
-static int64_t earliest(const struct wheel *w)
-{
-	const struct flusher *f = w->f;
-	int64_t at = f->unwritten ? w->retry_at : settle_deadline(f);
-
-	if (w->closes_at < at && !f->closing)
-		at = w->closes_at;
-	if (w->ends_at < at && !w->cut)
-		at = w->ends_at;
-	if (w->next_due < at && !f->closing && !f->unwritten)
-		at = w->next_due;
-	if (w->look_again != 0 && w->look_again < at && !f->closing && !f->unwritten)
-		at = w->look_again;
-	if (w->import && w->import_at < at && !f->closing && !f->unwritten)
-		at = w->import_at;
-	if (w->upkeep.next < at && !f->closing && !f->unwritten)
-		at = w->upkeep.next;
-	return at;
-}
-
-/* Waits, and lets every connection do what it can. */
-static int turn(struct wheel *w, struct err *e)
-{
-	int64_t deadline = w->hurry ? 0 : earliest(w);
-	unsigned n = prepare_poll(w, &deadline);
-	struct err why;
-	int64_t now;
-
-	if (poll(w->pfd, n, clock_poll_timeout(deadline)) < 0 && errno != EINTR)
-		return err_sys(e, EX_OSERR, "poll");
-	now = clock_mono_ms();
-	if (w->pfd[0].revents) {
-		w->stopped = true;
-		w->closes_at = now;
-	}
-	if (w->pfd[1].revents && wake_drain(w->wake_fd)) {
-		w->f->look = true;
-		w->import = true;
-		/* Who holds it may be about to commit: its end is no event of ours. */
-		if (store_barrier(w->f->store, &why) < 0) {
-			complain(w, &why, "looking without the lock");
-			w->look_again = now + LOOK_AGAIN_MS;
-		}
-	}
-	for (unsigned i = 2; i < n; i++)
-		link_step(w->who[i]->link, w->pfd[i].revents, now);
 	return 0;
 }
 
@@ -385,7 +258,7 @@ static int write_back(struct wheel *w, int64_t now, struct err *e)
 	}
 	if (e->code != EX_TEMPFAIL || (w->stopped && clock_mono_ms() >= w->ends_at))
 		return err_prefix(e, "verdicts are lost, and their recipients tried again: ");
-	complain(w, e, "verdicts wait, and nothing is sent, until the queue can be written");
+	wheel_complain(w, e, "verdicts wait, and nothing is sent, until the queue can be written");
 	f->unwritten = true;
 	w->retry_at = clock_mono_ms() + WRITE_AGAIN_MS;
 	return 0;
@@ -418,7 +291,7 @@ static int run(struct wheel *w, struct err *e)
 		/* When there is more to take at once, there is no wait. */
 		if (f->look && flight_waiting(f, now) < FLUSH_LOW_WATER)
 			w->next_due = now;
-		if (turn(w, e) < 0)
+		if (wheel_wait(w, e) < 0)
 			return -1;
 		collect(f, clock_mono_ms());
 	}
