@@ -1,193 +1,22 @@
 /*
- * Claims and database together, and the thread that writes.
+ * Claims and database together: opening and closing, and what workers ask.
  */
-#include "listen/journal.h"
+#include "listen/journal_state.h"
 
-#include "base/clock.h"
 #include "base/log.h"
-#include "listen/claims.h"
-#include "listen/journal_db.h"
+#include "base/number.h"
+#include "base/random.h"
 
-#include <assert.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <pthread.h>
-#include <sys/file.h>
 #include <unistd.h>
 
-#define ALONE_MS     10000 /* how long to wait for the process before us to go */
-#define PRUNE_EVERY  60000 /* ms */
-#define PRUNE_AGAIN  50    /* ms, while there is more */
-#define THREAD_STACK (256 * 1024)
-
-struct job { /* on the stack of who waits for it */
-	struct job *next;
-	const struct journal_row *rows;
-	unsigned n;
-	bool settle, done;
-	int result;
-	struct err err;
-};
-
-struct journal {
-	struct claims *claims;
-	struct journal_db writer, reader;
-	pthread_mutex_t reading; /* for reader */
-	char offer[80];
-	int64_t keep_ms;
-	int lock_fd;
-
-	pthread_t thread;
-	pthread_mutex_t lock; /* for what follows */
-	pthread_cond_t work, done;
-	struct job *first, *last;
-	bool closing;
-};
+#define SAVE_MS 5000 /* how long counts may wait that come with no row */
 
 const char *journal_offer(const struct journal *j)
 {
 	return j->offer;
 }
 
-/* --- the writing thread --- */
-
-static int write_job(struct journal_db *db, const struct job *job, struct err *e)
-{
-	for (unsigned i = 0; i < job->n; i++)
-		if ((job->settle ? journal_db_settle : journal_db_sending)(db, &job->rows[i], e) <
-			0)
-			return -1;
-	return 0;
-}
-
-/* All of them in one transaction, so one sync. One that can't be written fails them all: what
- * SQLite refuses here is a full or a broken disk. */
-static void write_jobs(struct journal *j, struct job *jobs)
-{
-	struct err e = { 0 };
-	int r = journal_db_begin(&j->writer, &e);
-
-	for (struct job *job = jobs; job && r == 0; job = job->next)
-		r = write_job(&j->writer, job, &e);
-	if (r == 0)
-		r = journal_db_commit(&j->writer, &e);
-	else
-		journal_db_rollback(&j->writer);
-	for (struct job *job = jobs; job; job = job->next) {
-		job->result = r;
-		job->err = e;
-	}
-}
-
-static void prune(struct journal *j, int64_t *next_ms)
-{
-	struct err e = { 0 };
-	bool more = false;
-
-	if (journal_db_prune(&j->writer, clock_wall_ms() - j->keep_ms, &more, &e) < 0)
-		log_line(LOG_ERR, "listen", "%s", e.text);
-	*next_ms = clock_mono_ms() + (more ? PRUNE_AGAIN : PRUNE_EVERY);
-}
-
-static void wait_for_work(struct journal *j, int64_t until_ms)
-{
-	struct timespec until = { until_ms / 1000, until_ms % 1000 * 1000000 };
-	int rc = 0;
-
-	while (!j->first && !j->closing && rc == 0)
-		rc = pthread_cond_timedwait(&j->work, &j->lock, &until);
-}
-
-static void tell_done(struct journal *j, struct job *jobs)
-{
-	pthread_mutex_lock(&j->lock);
-	for (struct job *next; jobs; jobs = next) {
-		next = jobs->next; /* gone once it is done */
-		jobs->done = true;
-	}
-	pthread_cond_broadcast(&j->done);
-	pthread_mutex_unlock(&j->lock);
-}
-
-static void *writer_thread(void *arg)
-{
-	struct journal *j = arg;
-	int64_t next_prune = clock_mono_ms();
-
-	pthread_mutex_lock(&j->lock);
-	while (!j->closing || j->first) {
-		wait_for_work(j, next_prune);
-		struct job *jobs = j->first;
-		j->first = j->last = NULL;
-		pthread_mutex_unlock(&j->lock);
-		if (jobs) {
-			write_jobs(j, jobs);
-			tell_done(j, jobs);
-		}
-		if (clock_mono_ms() >= next_prune)
-			prune(j, &next_prune);
-		pthread_mutex_lock(&j->lock);
-	}
-	pthread_mutex_unlock(&j->lock);
-	return NULL;
-}
-
-static void append(struct journal *j, struct job *job)
-{
-	if (j->last)
-		j->last->next = job;
-	else
-		j->first = job;
-	j->last = job;
-}
-
-static int ask(
-	struct journal *j, const struct journal_row *rows, unsigned n, bool settle, struct err *e)
-{
-	struct job job = { .rows = rows, .n = n, .settle = settle };
-
-	pthread_mutex_lock(&j->lock);
-	append(j, &job);
-	pthread_cond_signal(&j->work);
-	while (!job.done)
-		pthread_cond_wait(&j->done, &j->lock);
-	pthread_mutex_unlock(&j->lock);
-	if (job.result < 0 && e)
-		*e = job.err;
-	return job.result;
-}
-
 /* --- opening and closing --- */
-
-static int be_alone(struct journal *j, const char *path, struct err *e)
-{
-	struct buf lock;
-	int64_t deadline = clock_mono_ms() + ALONE_MS;
-
-	buf_init(&lock, 4096);
-	buf_printf(&lock, "%s.lock", path);
-	j->lock_fd = open(buf_str(&lock), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	int r = j->lock_fd < 0 ? err_sys(e, EX_CANTCREAT, "%s", buf_str(&lock)) : 0;
-	while (r == 0 && flock(j->lock_fd, LOCK_EX | LOCK_NB) < 0) {
-		if (clock_mono_ms() >= deadline)
-			r = err_set(e, EX_TEMPFAIL, "%s: another cenmail-listen is using it", path);
-		(void)usleep(20000);
-	}
-	buf_done(&lock);
-	return r;
-}
-
-static int start_thread(struct journal *j, struct err *e)
-{
-	pthread_attr_t a;
-
-	pthread_attr_init(&a);
-	pthread_attr_setstacksize(&a, THREAD_STACK);
-	int rc = pthread_create(&j->thread, &a, writer_thread, j);
-	pthread_attr_destroy(&a);
-	errno = rc;
-	return rc == 0 ? 0 : err_sys(e, EX_OSERR, "a thread for the journal");
-}
 
 static void init_locks(struct journal *j)
 {
@@ -216,14 +45,46 @@ static void destroy(struct journal *j)
 	free(j);
 }
 
-int journal_open(struct journal **ret, const char *path, int64_t keep_ms, struct err *e)
+/* An older copy that was put back knows less than was promised: with another id, flushers in doubt
+ * don't take its silence for an answer. */
+static int recognise(struct journal *j, const char *path, struct err *e)
+{
+	unsigned char id[JOURNAL_ID_HEX / 2];
+	char mark[JOURNAL_MARK_HEX + 1];
+
+	if (journal_lock_read(j->lock_fd, mark, e) < 0)
+		return -1;
+	if (!j->self.mark[0] || strcmp(mark, j->self.mark) == 0 ||
+		strcmp(mark, j->self.mark_before) == 0)
+		return 0;
+	random_bytes(id, sizeof id);
+	hex_encode(id, sizeof id, j->self.id);
+	log_line(LOG_WARNING, "listen",
+		"warning: %s: is not the file that was in use here last: as what it lacks might be"
+		" sent twice, it is known by a new id",
+		path);
+	return 0;
+}
+
+/* The database, and all that is to be read and written before there is a thread. */
+static int open_database(struct journal *j, const char *path, struct err *e)
+{
+	j->lock_fd = journal_lock(path, e);
+	if (j->lock_fd < 0 || journal_db_open(&j->writer, path, true, e) < 0 ||
+		journal_db_open(&j->reader, path, false, e) < 0 ||
+		journal_db_self(&j->writer, &j->self, e) < 0 || recognise(j, path, e) < 0)
+		return -1;
+	return journal_write_first(j, e);
+}
+
+int journal_open(struct journal **ret, const struct journal_options *o, struct err *e)
 {
 	struct journal *j = calloc(1, sizeof *j);
-	char id[65];
 
 	if (!j)
 		return err_set(e, EX_OSERR, "out of memory");
-	j->keep_ms = keep_ms;
+	j->keep_ms = o->keep_ms;
+	j->pace = o->pace;
 	j->lock_fd = -1;
 	init_locks(j);
 	j->claims = claims_new();
@@ -231,12 +92,10 @@ int journal_open(struct journal **ret, const char *path, int64_t keep_ms, struct
 		err_set(e, EX_OSERR, "out of memory");
 		goto fail;
 	}
-	if (be_alone(j, path, e) < 0 || journal_db_open(&j->writer, path, true, e) < 0 ||
-		journal_db_open(&j->reader, path, false, e) < 0 ||
-		journal_db_id(&j->reader, id, sizeof id, e) < 0)
+	if (open_database(j, o->path, e) < 0)
 		goto fail;
-	snprintf(j->offer, sizeof j->offer, "%.40s %lld", id, (long long)(keep_ms / 1000));
-	if (start_thread(j, e) < 0)
+	snprintf(j->offer, sizeof j->offer, "%s %lld", j->self.id, (long long)(o->keep_ms / 1000));
+	if (journal_write_start(j, e) < 0)
 		goto fail;
 	*ret = j;
 	return 0;
@@ -249,11 +108,7 @@ void journal_close(struct journal *j)
 {
 	if (!j)
 		return;
-	pthread_mutex_lock(&j->lock);
-	j->closing = true;
-	pthread_cond_signal(&j->work);
-	pthread_mutex_unlock(&j->lock);
-	pthread_join(j->thread, NULL);
+	journal_write_end(j);
 	destroy(j);
 }
 
@@ -292,17 +147,33 @@ enum journal_says journal_claim(struct journal *j, struct message *m, unsigned i
 	snprintf(answer, ANSWER_MAX + 1, "%s",
 		known ? found.answer : "250 2.0.0 cenmail: sent, as the journal says");
 	claims_end(j->claims, m, i, answer);
+	journal_count(j, m->client, TALLY_REPEATED, 1);
 	return JOURNAL_DONE;
 }
 
 int journal_sending(struct journal *j, const struct journal_row *rows, unsigned n, struct err *e)
 {
-	return ask(j, rows, n, false, e);
+	pthread_mutex_lock(
+		&j->lock); /* the next that is written has them: nobody has to be woken */
+	for (unsigned i = 0; i < n; i++)
+		tally_add(&j->tally, rows[i].m->client, TALLY_RESENT, rows[i].doubt);
+	pthread_mutex_unlock(&j->lock);
+	return journal_write(j, rows, n, WRITE_SENDING, e);
+}
+
+int journal_refused(struct journal *j, const struct journal_row *rows, unsigned n, struct err *e)
+{
+	return journal_write(j, rows, n, WRITE_ANSWERS, e);
 }
 
 int journal_settle(struct journal *j, const struct journal_row *rows, unsigned n, struct err *e)
 {
-	int r = ask(j, rows, n, true, e);
+	pthread_mutex_lock(&j->lock);
+	for (unsigned i = 0; i < n; i++)
+		tally_add(
+			&j->tally, rows[i].m->client, rows[i].sent ? TALLY_SENT : TALLY_FAILED, 1);
+	pthread_mutex_unlock(&j->lock);
+	int r = journal_write(j, rows, n, WRITE_ANSWERS, e);
 
 	for (unsigned i = 0; i < n; i++)
 		claims_end(j->claims, rows[i].m, rows[i].i, rows[i].answer);
@@ -312,4 +183,17 @@ int journal_settle(struct journal *j, const struct journal_row *rows, unsigned n
 void journal_release(struct journal *j, struct message *m, unsigned i, const char *answer)
 {
 	claims_end(j->claims, m, i, answer);
+}
+
+void journal_count(struct journal *j, const char *client, enum tally_what what, unsigned n)
+{
+	if (n == 0)
+		return;
+	pthread_mutex_lock(&j->lock);
+	tally_add(&j->tally, client, what, n);
+	if (j->save_at == INT64_MAX) {
+		j->save_at = clock_mono_ms() + SAVE_MS;
+		pthread_cond_signal(&j->work); /* it waits for less */
+	}
+	pthread_mutex_unlock(&j->lock);
 }

@@ -8,12 +8,20 @@
 
 #include "listen/answer.h"
 #include "listen/message.h"
+#include "listen/pace.h"
+#include "listen/tally.h"
 
 struct journal;
 
-/* Opens, or creates, 0600, with a new random id. Alone: a second process on the same journal is
- * refused (EX_TEMPFAIL). Starts the thread. 0 or -1. */
-int journal_open(struct journal **ret, const char *path, int64_t keep_ms, struct err *e);
+struct journal_options {
+	const char *path;
+	int64_t keep_ms;
+	struct pace *pace; /* what it has given is kept here too; NULL: nobody's */
+};
+
+/* Opens, creates, 0600, with a new random id, or brings up to date. Alone: a second process on the
+ * same journal is refused (EX_TEMPFAIL). Starts the thread. 0 or -1. */
+int journal_open(struct journal **ret, const struct journal_options *o, struct err *e);
 /* Writes what is asked for, ends the thread, closes. NULL is fine. */
 void journal_close(struct journal *j);
 /* "ID SECONDS", as XONCE offers it. */
@@ -32,16 +40,22 @@ enum journal_says journal_claim(struct journal *j, struct message *m, unsigned i
 struct journal_row { /* a recipient that has a claim */
 	struct message *m;
 	unsigned i;
-	const char *answer; /* for journal_settle */
-	bool sent;          /* the same: SES took it; else it refused it */
+	const char *answer; /* for journal_settle and journal_refused */
+	bool sent;          /* for journal_settle: SES took it; else it refused it */
 	bool doubt;         /* for journal_sending: it is sent in spite of JOURNAL_DOUBT */
 };
 /* Writes `sending` and syncs. 0, or -1: nothing may be sent. */
 int journal_sending(struct journal *j, const struct journal_row *rows, unsigned n, struct err *e);
+/* Writes that SES refused them, for now; they keep their claims, and will be sent again. */
+int journal_refused(struct journal *j, const struct journal_row *rows, unsigned n, struct err *e);
 /* Writes the answers and syncs, then lets the claims go, and answers their twins (not the rows'
  * own recipients). -1: it could not be written, and what was sent is in doubt. */
 int journal_settle(struct journal *j, const struct journal_row *rows, unsigned n, struct err *e);
 /* Lets a claim go with nothing written: it was not sent, or is in doubt. Twins get the answer. */
 void journal_release(struct journal *j, struct message *m, unsigned i, const char *answer);
+
+/* Counts what the calls above don't see, for the views; it is written with what comes next, or in
+ * some seconds. */
+void journal_count(struct journal *j, const char *client, enum tally_what what, unsigned n);
 
 #endif

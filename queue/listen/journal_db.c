@@ -5,74 +5,52 @@
 
 #include "base/clock.h"
 #include "base/number.h"
-#include "base/random.h"
+#include "listen/journal_make.h"
 
+#include <assert.h>
 #include <sys/stat.h>
 
-static const char schema[] =
-#include "queue/listen/journal.sql.h"
-	;
+#define WAL_PAGES  1000 /* beyond it, checkpoint */
+#define PRUNE_ROWS 20   /* by one statement */
+#define PRUNE_MS   5    /* by one step, about */
 
-#define APPLICATION_ID 0x63656e6a /* "cenj" */
-#define VERSION        1
-#define WAL_PAGES      256 /* beyond it, checkpoint */
-#define PRUNE_ROWS     500
-
-enum { BEGIN, COMMIT, ROLLBACK, FIND, ID, SENDING, SETTLE, PRUNE, STATEMENTS };
+enum {
+	BEGIN,
+	COMMIT,
+	ROLLBACK,
+	FIND,
+	SELF,
+	SET_SELF,
+	FILL,
+	SENDING,
+	SETTLE,
+	TALLY,
+	PRUNE,
+	PRUNE_TALLY,
+	STATEMENTS
+};
 
 static const char *const sql[STATEMENTS] = {
 	[BEGIN] = "BEGIN IMMEDIATE",
 	[COMMIT] = "COMMIT",
 	[ROLLBACK] = "ROLLBACK",
 	[FIND] = "SELECT state,answer FROM once WHERE client=?1 AND token=?2",
-	[ID] = "SELECT id FROM journal",
-	[SENDING] = ("INSERT INTO once(client,token,state,at,recipient,message)"
-		     " VALUES(?1,?2,'sending',?3,?4,?5) ON CONFLICT(client,token) DO UPDATE SET"
-		     " doubts=doubts+?6,state='sending',at=excluded.at,message=excluded.message,"
-		     "answer=NULL"),
+	[SELF] = "SELECT id,mark,mark_before,ran,saved,given FROM journal",
+	[SET_SELF] = "UPDATE journal SET id=?1,mark=?2,mark_before=?3,ran=?4,saved=?5,given=?6",
+	[FILL] = "UPDATE once SET until=?1 WHERE until=0",
+	[SENDING] = ("INSERT INTO once(client,token,state,at,until,recipient,message)"
+		     " VALUES(?1,?2,'sending',?3,?7,?4,?5) ON CONFLICT(client,token) DO UPDATE SET"
+		     " doubts=doubts+?6,state='sending',at=excluded.at,until=excluded.until,"
+		     "message=excluded.message,answer=NULL"),
 	[SETTLE] = "UPDATE once SET state=?3,at=?4,answer=?5 WHERE client=?1 AND token=?2",
+	[TALLY] = ("INSERT INTO tally(hour,client,sent,failed,repeated,throttled,unanswered,resent)"
+		   " VALUES(?1,?2,?3,?4,?5,?6,?7,?8) ON CONFLICT(hour,client) DO UPDATE SET"
+		   " sent=sent+?3,failed=failed+?4,repeated=repeated+?5,throttled=throttled+?6,"
+		   "unanswered=unanswered+?7,resent=resent+?8"),
 	[PRUNE] = ("DELETE FROM once WHERE (client,token) IN"
-		   " (SELECT client,token FROM once WHERE at<?1 ORDER BY at LIMIT ?2)"),
+		   " (SELECT client,token FROM once WHERE until<?1 ORDER BY until LIMIT ?2)"),
+	[PRUNE_TALLY] = "DELETE FROM tally WHERE hour<?1",
 };
-
-static int create_schema(struct db *d, struct err *e)
-{
-	unsigned char id[16];
-	char hex[33], rest[300];
-
-	random_bytes(id, sizeof id);
-	hex_encode(id, sizeof id, hex);
-	snprintf(rest, sizeof rest,
-		"INSERT INTO journal VALUES(1,'%s',%lld);"
-		"PRAGMA application_id=%d;PRAGMA user_version=%d;COMMIT",
-		hex, (long long)clock_wall_ms(), APPLICATION_ID, VERSION);
-	if (db_exec(d, "BEGIN IMMEDIATE", e) < 0)
-		return -1;
-	if (db_exec(d, schema, e) < 0 || db_exec(d, rest, e) < 0) {
-		(void)db_exec(d, "ROLLBACK", NULL);
-		return -1;
-	}
-	return 0;
-}
-
-static int check(struct db *d, const char *path, bool create, struct err *e)
-{
-	int64_t application, version, objects;
-
-	if (db_pragma(d, "PRAGMA application_id", &application, e) < 0 ||
-		db_pragma(d, "PRAGMA user_version", &version, e) < 0 ||
-		db_pragma(d, "SELECT count(*) FROM sqlite_master", &objects, e) < 0)
-		return -1;
-	if (create && application == 0 && version == 0 && objects == 0)
-		return create_schema(d, e);
-	if (application != APPLICATION_ID)
-		return err_set(e, EX_CONFIG, "%s: is not a journal of cenmail-listen", path);
-	if (version != VERSION)
-		return err_set(e, EX_CONFIG,
-			"%s: is of version %lld, this program knows version %d", path,
-			(long long)version, VERSION);
-	return 0;
-}
 
 static int on_wal(void *arg, sqlite3 *handle, const char *name, int pages)
 {
@@ -84,27 +62,6 @@ static int on_wal(void *arg, sqlite3 *handle, const char *name, int pages)
 	return SQLITE_OK;
 }
 
-/* A database in which nothing was made yet: whoever was making it was cut short, before it was in
- * WAL mode. */
-static bool is_blank(const char *path)
-{
-	static const char question[] = "SELECT NOT EXISTS(SELECT 1 FROM sqlite_master)"
-				       " AND (SELECT application_id FROM pragma_application_id)=0"
-				       " AND (SELECT user_version FROM pragma_user_version)=0";
-	const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE;
-	sqlite3 *handle = NULL;
-	sqlite3_stmt *s = NULL;
-
-	bool blank =
-		sqlite3_open_v2(path, &handle, flags, NULL) == SQLITE_OK &&
-		sqlite3_db_config(handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL) == SQLITE_OK &&
-		sqlite3_prepare_v2(handle, question, -1, &s, NULL) == SQLITE_OK &&
-		sqlite3_step(s) == SQLITE_ROW && sqlite3_column_int(s, 0);
-	sqlite3_finalize(s);
-	sqlite3_close(handle);
-	return blank;
-}
-
 int journal_db_open(struct journal_db *j, const char *path, bool create, struct err *e)
 {
 	struct stat st;
@@ -113,10 +70,11 @@ int journal_db_open(struct journal_db *j, const char *path, bool create, struct 
 
 	*j = (struct journal_db) { .wal_pages = 0 };
 	if (db_open(&j->db, path, fresh, DB_BUSY_MS, e) < 0 &&
-		(!create || fresh || !is_blank(path) ||
+		(!create || fresh || !journal_is_blank(path) ||
 			db_open(&j->db, path, true, DB_BUSY_MS, e) < 0))
 		return -1;
-	if (check(&j->db, path, create, e) < 0 || db_prepare(&j->db, sql, STATEMENTS, e) < 0) {
+	if (journal_check(&j->db, path, create, e) < 0 ||
+		db_prepare(&j->db, sql, STATEMENTS, e) < 0) {
 		db_close(&j->db);
 		return -1;
 	}
@@ -137,13 +95,52 @@ static void copy_text(sqlite3_stmt *s, int column, char *out, size_t size)
 	snprintf(out, size, "%s", text ? text : "");
 }
 
-int journal_db_id(struct journal_db *j, char *out, size_t size, struct err *e)
+/* Hours ago, as numbers in a row, and how far the hour under way is. What can't be read is nothing.
+ */
+static void read_given(const char *text, struct pace_given *ret)
 {
-	sqlite3_stmt *s = db_stmt(&j->db, ID);
+	struct span rest = span_of(text);
+
+	*ret = (struct pace_given) { .into_ms = 0 };
+	for (unsigned i = 0; i <= PACE_HOURS && rest.n > 0; i++) {
+		long blank = span_find(rest, ' ');
+		size_t n = blank < 0 ? rest.n : (size_t)blank;
+		uint64_t v = 0;
+		if (number_parse(span_make(rest.p, n), UINT32_MAX, &v) < 0)
+			v = 0;
+		if (i == 0)
+			ret->into_ms = (int64_t)v;
+		else
+			ret->hour[i - 1] = v;
+		rest = span_from(rest, blank < 0 ? n : n + 1);
+	}
+}
+
+static void write_given(const struct pace_given *g, char *out, size_t size)
+{
+	size_t at = (size_t)snprintf(out, size, "%lld", (long long)g->into_ms);
+
+	for (unsigned i = 0; i < PACE_HOURS; i++)
+		at += (size_t)snprintf(
+			out + at, size - at, " %llu", (unsigned long long)g->hour[i]);
+	assert(at < size);
+}
+
+int journal_db_self(struct journal_db *j, struct journal_self *ret, struct err *e)
+{
+	sqlite3_stmt *s = db_stmt(&j->db, SELF);
+	char given[PACE_HOURS * 21 + 21];
 	int r = db_step(&j->db, s, e);
 
-	if (r == 1)
-		copy_text(s, 0, out, size);
+	if (r == 1) {
+		copy_text(s, 0, ret->id, sizeof ret->id);
+		copy_text(s, 1, ret->mark, sizeof ret->mark);
+		copy_text(s, 2, ret->mark_before, sizeof ret->mark_before);
+		ret->ran = sqlite3_column_int64(s, 3);
+		ret->saved = sqlite3_column_int64(s, 4);
+		copy_text(s, 5, given, sizeof given);
+		read_given(given, &ret->given);
+	}
 	sqlite3_reset(s);
 	if (r == 0)
 		return err_set(e, EX_CONFIG, "the journal has lost its id");
@@ -174,12 +171,36 @@ static int run(struct journal_db *j, sqlite3_stmt *s, struct err *e)
 	return r < 0 ? -1 : 0;
 }
 
+int journal_db_set_self(struct journal_db *j, const struct journal_self *self, struct err *e)
+{
+	sqlite3_stmt *s = db_stmt(&j->db, SET_SELF);
+	char given[PACE_HOURS * 21 + 21];
+
+	write_given(&self->given, given, sizeof given);
+	db_bind_text(s, 1, self->id);
+	db_bind_text(s, 2, self->mark);
+	db_bind_text(s, 3, self->mark_before);
+	sqlite3_bind_int64(s, 4, self->ran);
+	sqlite3_bind_int64(s, 5, self->saved);
+	db_bind_text(s, 6, given);
+	return run(j, s, e);
+}
+
+int journal_db_fill(struct journal_db *j, int64_t until, struct err *e)
+{
+	sqlite3_stmt *s = db_stmt(&j->db, FILL);
+
+	sqlite3_bind_int64(s, 1, until);
+	return run(j, s, e);
+}
+
 int journal_db_begin(struct journal_db *j, struct err *e)
 {
 	return run(j, db_stmt(&j->db, BEGIN), e);
 }
 
-int journal_db_sending(struct journal_db *j, const struct journal_row *r, struct err *e)
+int journal_db_sending(
+	struct journal_db *j, const struct journal_row *r, int64_t until, struct err *e)
 {
 	sqlite3_stmt *s = db_stmt(&j->db, SENDING);
 
@@ -189,6 +210,7 @@ int journal_db_sending(struct journal_db *j, const struct journal_row *r, struct
 	db_bind_text(s, 4, r->m->rcpt[r->i].address);
 	db_bind_text(s, 5, r->m->id);
 	sqlite3_bind_int(s, 6, r->doubt);
+	sqlite3_bind_int64(s, 7, until);
 	return run(j, s, e);
 }
 
@@ -201,6 +223,17 @@ int journal_db_settle(struct journal_db *j, const struct journal_row *r, struct 
 	db_bind_text(s, 3, r->sent ? "sent" : "failed");
 	sqlite3_bind_int64(s, 4, clock_wall_ms());
 	db_bind_text(s, 5, r->answer);
+	return run(j, s, e);
+}
+
+int journal_db_tally(struct journal_db *j, const struct tally_row *row, int64_t hour, struct err *e)
+{
+	sqlite3_stmt *s = db_stmt(&j->db, TALLY);
+
+	sqlite3_bind_int64(s, 1, hour);
+	db_bind_text(s, 2, row->client);
+	for (int k = 0; k < TALLY_KINDS; k++)
+		sqlite3_bind_int64(s, 3 + k, (int64_t)row->n[k]);
 	return run(j, s, e);
 }
 
@@ -222,17 +255,31 @@ void journal_db_rollback(struct journal_db *j)
 		(void)run(j, db_stmt(&j->db, ROLLBACK), NULL);
 }
 
-int journal_db_prune(struct journal_db *j, int64_t before, bool *ret_more, struct err *e)
+/* Rows of random tokens lie on pages all over the file, so a step ends by the clock. */
+static int prune_rows(struct journal_db *j, int64_t ran, bool *ret_more, struct err *e)
+{
+	int64_t enough = clock_mono_ms() + PRUNE_MS;
+
+	do {
+		sqlite3_stmt *s = db_stmt(&j->db, PRUNE);
+		sqlite3_bind_int64(s, 1, ran);
+		sqlite3_bind_int64(s, 2, PRUNE_ROWS);
+		if (run(j, s, e) < 0)
+			return -1;
+		*ret_more = sqlite3_changes(j->db.handle) == PRUNE_ROWS;
+	} while (*ret_more && clock_mono_ms() < enough);
+	return 0;
+}
+
+int journal_db_prune(struct journal_db *j, struct journal_age before, bool *ret_more, struct err *e)
 {
 	if (journal_db_begin(j, e) < 0)
 		return -1;
-	sqlite3_stmt *s = db_stmt(&j->db, PRUNE);
-	sqlite3_bind_int64(s, 1, before);
-	sqlite3_bind_int64(s, 2, PRUNE_ROWS);
-	if (run(j, s, e) < 0) {
+	sqlite3_stmt *s = db_stmt(&j->db, PRUNE_TALLY);
+	sqlite3_bind_int64(s, 1, before.hour);
+	if (run(j, s, e) < 0 || prune_rows(j, before.ran, ret_more, e) < 0) {
 		journal_db_rollback(j);
 		return -1;
 	}
-	*ret_more = sqlite3_changes(j->db.handle) == PRUNE_ROWS;
 	return journal_db_commit(j, e);
 }

@@ -171,7 +171,7 @@ static void reload(struct listener *l)
 	for (unsigned at = 0; (later = conf_listen_restart(&l->conf, &t->conf, &at));)
 		log_line(LOG_WARNING, "listen", "warning: %s: a change of it takes a restart",
 			later);
-	pace_set(&l->pace, t->conf.rate, t->conf.quota);
+	pace_set(&l->pace, t->conf.rate, t->conf.quota, clock_mono_ms());
 	terms_put(&l->terms, t);
 	log_line(LOG_INFO, "listen", "reloaded");
 }
@@ -223,9 +223,13 @@ static int start(struct listener *l, struct accepting *a, struct err *e)
 	if (r == 0)
 		r = sasl_start(true, true, e);
 	if (r == 0)
-		r = journal_open(&l->journal, l->conf.journal, l->conf.keep_journal, e);
+		r = journal_open(&l->journal,
+			&(struct journal_options) {
+				l->conf.journal, l->conf.keep_journal, &l->pace },
+			e);
 	if (r == 0) {
-		l->pool = pool_new(FLYING_MESSAGES, FLYING_OCTETS);
+		l->pool = pool_new(
+			FLYING_MESSAGES, FLYING_OCTETS, (unsigned)l->conf.upstream_connections);
 		r = l->pool ? run(l, a, signal_fd, e) : err_set(e, EX_OSERR, "out of memory");
 	}
 	close(signal_fd);

@@ -58,7 +58,27 @@ static struct link *dial(struct worker *w)
 	return link;
 }
 
-struct link *worker_link(struct worker *w, char answer[ANSWER_MAX + 1])
+/* Whether the connection is there and SES has not closed it meanwhile. */
+static bool is_ready(struct worker *w)
+{
+	if (!w->link)
+		return false;
+	link_run(w->link, CLIENT_DEAD, clock_mono_ms(), -1);
+	if (client_state(link_client(w->link)) == CLIENT_READY)
+		return true;
+	worker_hang_up(w);
+	return false;
+}
+
+/* "421 Too many concurrent SMTP connections": of the account's, and so of ours. */
+static bool is_crowded(const struct outcome *o)
+{
+	return !o->lost && o->reply.code == 421 && strstr(o->reply.text, "oo many concurrent");
+}
+
+/* Makes the connection. */
+enum made { MADE, NOT_MADE, CROWDED_OUT };
+static enum made connect_now(struct worker *w, char answer[ANSWER_MAX + 1])
 {
 	static const struct outcome no_memory = { .step = STEP_CONNECT,
 		.lost = true,
@@ -66,31 +86,43 @@ struct link *worker_link(struct worker *w, char answer[ANSWER_MAX + 1])
 				    too_slow = { .step = STEP_GREETING,
 					    .lost = true,
 					    .reply = { .text = "timed out" } };
-	int64_t now = clock_mono_ms();
-
-	if (w->link) {
-		/* Whether SES has closed it meanwhile. */
-		link_run(w->link, CLIENT_DEAD, now, -1);
-		if (client_state(link_client(w->link)) == CLIENT_READY)
-			return w->link;
-		worker_hang_up(w);
-	}
-	if (road_is_down(&w->l->road, now, answer))
-		return NULL;
-	w->link = dial(w);
 	const struct outcome *fault = &no_memory;
+
+	if (road_is_down(&w->l->road, clock_mono_ms(), answer))
+		return NOT_MADE;
+	w->link = dial(w);
 	if (w->link) {
 		enum client_state state = client_state(link_client(w->link));
 		if (state == CLIENT_READY) {
 			road_well(&w->l->road);
-			return w->link;
+			return MADE;
 		}
 		fault = state == CLIENT_DEAD ? client_fault(link_client(w->link)) : &too_slow;
 	}
-	road_failed(&w->l->road, fault, clock_mono_ms(), answer);
+	bool crowded = is_crowded(fault) && pool_crowded(w->l->pool, clock_mono_ms());
+	if (crowded)
+		answer_own(&(struct answer_own) { "451 4.3.2", VERDICT_PACE, 5 }, answer,
+			"SES takes no more connections");
+	else
+		road_failed(&w->l->road, fault, clock_mono_ms(), answer);
 	log_line(LOG_WARNING, "listen", "warning: %s: %s", w->l->upstream.text, answer);
 	worker_hang_up(w);
+	return crowded ? CROWDED_OUT : NOT_MADE;
+}
+
+struct link *worker_link(struct worker *w, char answer[ANSWER_MAX + 1])
+{
+	if (is_ready(w) || connect_now(w, answer) == MADE)
+		return w->link;
 	return NULL;
+}
+
+/* Before a message has claims it can still be left to another worker. */
+static bool is_crowded_out(struct worker *w)
+{
+	char answer[ANSWER_MAX + 1];
+
+	return !w->link && connect_now(w, answer) == CROWDED_OUT;
 }
 
 static void *worker_thread(void *arg)
@@ -101,7 +133,9 @@ static void *worker_thread(void *arg)
 	for (;;) {
 		int64_t until = w->link ? w->idle_since + IDLE_MS : clock_mono_ms() + FOREVER_MS;
 		struct message *m = pool_take(pool, &w->seat, w->link, until);
-		if (m) {
+		if (m && is_crowded_out(w)) {
+			pool_unget(pool, m);
+		} else if (m) {
 			deliver(w, m);
 			pool_give_back(pool, m);
 			w->idle_since = clock_mono_ms();

@@ -225,7 +225,8 @@ def test_throttling_is_waited_out(plain):
     near.ses.faults("dot * 454 Throttling failure: Daily message quota exceeded.")
     client.send(*mail(BODY, ("b@example.org", token())))
     code, text = client.replies(3)[2]
-    assert code == 454 and text.startswith("4.0.0 Throttling failure: Daily")
+    assert code == 451 and "cenmail: SES: 454 Throttling failure: Daily" in text
+    assert text.endswith(" class=pace retry=3600")
 
 
 def test_rate_and_quota(plain):
@@ -239,7 +240,7 @@ def test_rate_and_quota(plain):
     assert 1.5 < time.monotonic() - began < 10
     client.send(*mail(BODY, "b@example.org"))
     code, text = client.replies(3)[2]
-    assert code == 452 and "4.3.1 cenmail: daily quota class=pace retry=86" in text
+    assert code == 452 and "4.3.1 cenmail: daily quota class=pace retry=3600" in text
 
 
 def test_what_ses_did_not_take_is_not_in_the_quota(plain):

@@ -15,7 +15,7 @@ LAYERS = {
     "queue/store": ["store/", "base/", "queue/store/schema.sql.h", "queue/store/migrate_"],
     "queue/wire": ["wire/", "base/"],
     "queue/flush": ["flush/", "store/store.h", "store/incoming.h", "store/keep.h", "wire/", "base/"],
-    "queue/listen": ["listen/", "store/db.h", "wire/", "base/", "queue/listen/journal.sql.h"],
+    "queue/listen": ["listen/", "store/db.h", "wire/", "base/", "queue/listen/journal.sql.h", "queue/listen/journal_2.sql.h"],
     "sendmail": ["sendmail/", "store/store.h", "store/incoming.h", "store/capacity.h", "base/",
                  "wire/line.h", "wire/server.h"],
 }

@@ -1,88 +1,10 @@
 /*
  * The journal: what it says of a token in each of its states, twins, what a restart remembers,
- * pruning, and many threads at once.
+ * and many threads at once.
  */
-#include "listen_fixture.h"
-
-#include "base/clock.h"
-#include "listen/journal_db.h"
+#include "journal_fixture.h"
 
 #include <pthread.h>
-#include <unistd.h>
-
-#define KEEP_MS ((int64_t)30 * 86400000)
-
-struct world {
-	char dir[64], path[96];
-	struct journal *journal;
-	struct replies *replies;
-};
-
-static void open_it(struct world *w)
-{
-	struct err e = { 0 };
-
-	if (journal_open(&w->journal, w->path, KEEP_MS, &e) < 0)
-		fail_msg("%s", e.text);
-}
-
-static int setup(void **state)
-{
-	struct world *w = calloc(1, sizeof *w);
-
-	snprintf(w->dir, sizeof w->dir, "/tmp/cenmail-journal.XXXXXX");
-	assert_non_null(mkdtemp(w->dir));
-	snprintf(w->path, sizeof w->path, "%s/journal.db", w->dir);
-	open_it(w);
-	w->replies = replies_new();
-	*state = w;
-	return 0;
-}
-
-static void remove_database(const char *database)
-{
-	static const char *const ends[] = { "", "-wal", "-shm", ".lock" };
-
-	for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
-		char path[160];
-		snprintf(path, sizeof path, "%s%s", database, ends[i]);
-		(void)unlink(path);
-	}
-}
-
-static int teardown(void **state)
-{
-	struct world *w = *state;
-
-	journal_close(w->journal);
-	replies_abandon(w->replies);
-	replies_unref(w->replies);
-	remove_database(w->path);
-	assert_int_equal(rmdir(w->dir), 0);
-	free(w);
-	return 0;
-}
-
-static enum journal_says claim(struct world *w, struct message *m, char answer[ANSWER_MAX + 1])
-{
-	struct err e = { 0 };
-
-	return journal_claim(w->journal, m, 0, answer, &e);
-}
-
-static void give_to_ses(struct world *w, struct message *m, bool doubt)
-{
-	struct journal_row row = { .m = m, .doubt = doubt };
-
-	assert_int_equal(journal_sending(w->journal, &row, 1, NULL), 0);
-}
-
-static void settle(struct world *w, struct message *m, const char *answer)
-{
-	struct journal_row row = { .m = m, .answer = answer, .sent = answer[0] == '2' };
-
-	assert_int_equal(journal_settle(w->journal, &row, 1, NULL), 0);
-}
 
 /* One token's whole life in one process, and what is said of it at each point. */
 static void test_states(void **state)
@@ -181,7 +103,9 @@ static void test_a_making_cut_short(void **state)
 		assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
 		assert_int_equal(sqlite3_exec(db, table[i].sql, NULL, NULL, NULL), SQLITE_OK);
 		assert_int_equal(sqlite3_close(db), SQLITE_OK);
-		assert_int_equal(journal_open(&journal, path, KEEP_MS, &e), table[i].result);
+		assert_int_equal(journal_open(&journal,
+					 &(struct journal_options) { path, KEEP_MS, NULL }, &e),
+			table[i].result);
 		if (table[i].result == 0)
 			journal_close(journal);
 		else
@@ -215,16 +139,6 @@ static void test_twins(void **state)
 	message_unref(first);
 	message_unref(twin);
 	message_unref(other);
-}
-
-static void by_hand(struct world *w, const char *statement)
-{
-	struct journal_db db;
-	struct err e = { 0 };
-
-	assert_int_equal(journal_db_open(&db, w->path, false, &e), 0);
-	assert_int_equal(db_exec(&db.db, statement, &e), 0);
-	journal_db_close(&db);
 }
 
 /* An operator who settles what is in doubt does not know SES's words, or writes his own. */
@@ -270,29 +184,6 @@ static void test_a_reader_in_the_way(void **state)
 	}
 	assert_true(clock_mono_ms() - began < 4000); /* one wait would have taken five seconds */
 	journal_db_close(&db);
-	message_unref(m);
-}
-
-static void test_pruned(void **state)
-{
-	struct world *w = *state;
-	char answer[ANSWER_MAX + 1];
-	struct journal_db db;
-	struct err e = { 0 };
-	bool more = true;
-	struct message *m = fixture_message(w->replies, "a", "1", true);
-
-	assert_int_equal(claim(w, m, answer), JOURNAL_SEND);
-	give_to_ses(w, m, false);
-	settle(w, m, "250 2.0.0 Ok 1");
-	assert_int_equal(journal_db_open(&db, w->path, false, &e), 0);
-	assert_int_equal(journal_db_prune(&db, clock_wall_ms() - 60000, &more, &e), 0);
-	assert_int_equal(claim(w, m, answer), JOURNAL_DONE);
-	assert_int_equal(journal_db_prune(&db, clock_wall_ms() + 60000, &more, &e), 0);
-	assert_false(more);
-	journal_db_close(&db);
-	assert_int_equal(claim(w, m, answer), JOURNAL_SEND);
-	journal_release(w->journal, m, 0, "-");
 	message_unref(m);
 }
 
@@ -355,8 +246,6 @@ static void test_threads(void **state)
 	assert_int_equal(atomic_load(&sent), ROUNDS);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -366,7 +255,6 @@ int main(void)
 		TEST(test_twins),
 		TEST(test_settled_by_hand),
 		TEST(test_a_reader_in_the_way),
-		TEST(test_pruned),
 		TEST(test_a_write_that_fails),
 		TEST(test_threads),
 	};

@@ -1,15 +1,10 @@
 /*
- * The listener's smaller parts: answers, the ordered replies, the pool, the pace, the road, the
- * door.
+ * The listener's smaller parts: answers, the ordered replies, the door.
  */
 #include "listen_fixture.h"
 
-#include "base/clock.h"
 #include "listen/answer.h"
 #include "listen/door.h"
-#include "listen/pace.h"
-#include "listen/pool.h"
-#include "listen/road.h"
 
 #include <arpa/inet.h>
 #include <poll.h>
@@ -92,123 +87,6 @@ static void test_replies_keep_order(void **state)
 	buf_done(&out);
 }
 
-static void test_pool(void **state)
-{
-	struct replies *r = replies_new();
-	struct pool *p = pool_new(2, 1000);
-	struct seat seat;
-	struct message *m[2], *got;
-
-	(void)state;
-	seat_init(&seat);
-	assert_null(pool_take(p, &seat, false, clock_mono_ms()));
-	for (int i = 0; i < 2; i++) {
-		m[i] = fixture_message(r, "c", "-", true);
-		assert_true(pool_room(p));
-		pool_put(p, m[i]);
-	}
-	assert_false(pool_room(p));
-	for (int i = 0; i < 2; i++) {
-		got = pool_take(p, &seat, true, clock_mono_ms() + 1000);
-		assert_ptr_equal(got, m[i]); /* first come, first served */
-		pool_give_back(p, got);
-		message_unref(m[i]);
-		assert_true(pool_room(p));
-	}
-	/* octets count too */
-	m[0] = fixture_message(r, "c", "-", true);
-	char octets[1000] = "";
-	assert_int_equal(spool_add(&m[0]->content, octets, sizeof octets, NULL), 0);
-	pool_put(p, m[0]);
-	assert_false(pool_room(p));
-	pool_close(p);
-	got = pool_take(p, &seat, true, clock_mono_ms() + 1000); /* what is there is finished */
-	assert_ptr_equal(got, m[0]);
-	pool_give_back(p, got);
-	message_unref(m[0]);
-	assert_null(pool_take(p, &seat, true, clock_mono_ms() + 100000));
-	assert_true(pool_closed(p));
-	seat_done(&seat);
-	pool_free(p);
-	replies_unref(r);
-}
-
-static void test_pace(void **state)
-{
-	struct pace p;
-	int64_t retry = 0;
-
-	(void)state;
-	pace_init(&p, 10000, 30, 0);                              /* 10 a second, 30 a day */
-	assert_int_equal(pace_take(&p, 10, false, 0, &retry), 0); /* a second's worth at once */
-	int64_t wait = pace_take(&p, 5, false, 0, &retry);
-	assert_true(wait >= 500 && wait <= 502);
-	wait = pace_take(&p, 5, false, 1000, &retry); /* 10 more, less 5 promised */
-	assert_int_equal(wait, 0);
-	pace_throttled(&p);
-	wait = pace_take(&p, 5, false, 1000, &retry); /* now 5 a second */
-	assert_true(wait >= 1000 && wait <= 1002);
-	assert_int_equal(pace_take(&p, 6, false, 100000, &retry), -1); /* 25 of 30 are used */
-	assert_int_equal(retry, 86400000 - 100000);
-	assert_true(pace_take(&p, 6, true, 100000, &retry) >= 0); /* counted before */
-	pace_not_sent(&p, 1); /* SES did not get one of them after all */
-	assert_true(pace_take(&p, 6, false, 100000, &retry) >= 0);
-	assert_int_equal(pace_take(&p, 1, false, 100000, &retry), -1);
-	pace_not_sent(&p, 100);
-	assert_int_equal(p.used, 0);
-	assert_true(pace_take(&p, 6, false, 86400000, &retry) >= 0);
-	for (int i = 0; i < 1000; i++)
-		pace_throttled(&p);
-	assert_true(p.rate > 0.5); /* never to a standstill */
-	for (int i = 0; i < 1000; i++)
-		pace_went_well(&p);
-	assert_true(p.rate > 9.99 && p.rate < 10.01);
-	pace_done(&p);
-	/* no limit, until SES says that there is one */
-	pace_init(&p, 0, 0, 0);
-	for (int i = 0; i < 1000; i++)
-		assert_int_equal(pace_take(&p, 50, false, 0, &retry), 0);
-	pace_throttled(&p);
-	assert_true(pace_take(&p, 50, false, 0, &retry) > 0);
-	for (int i = 0; i < 1000; i++)
-		pace_went_well(&p);
-	assert_int_equal(pace_take(&p, 50, false, 0, &retry), 0);
-	pace_done(&p);
-}
-
-static void test_road(void **state)
-{
-	struct road r;
-	char answer[ANSWER_MAX + 1];
-	struct outcome o = { .step = STEP_CONNECT, .lost = true, .reply = { .text = "refused" } };
-	int64_t now = 1000;
-
-	(void)state;
-	road_init(&r);
-	assert_false(road_is_down(&r, now, answer));
-	road_failed(&r, &o, now, answer);
-	assert_string_equal(
-		answer, "451 4.4.1 cenmail: SES unreachable: connect: refused class=road retry=1");
-	road_failed(&r, &o, now, answer); /* another worker, at the same time */
-	assert_true(road_is_down(&r, now + 999, answer));
-	assert_false(road_is_down(&r, now + 1000, answer));
-	for (int i = 0; i < 10; i++) {
-		now += 100000;
-		road_failed(&r, &o, now, answer);
-	}
-	assert_true(road_is_down(&r, now + 29999, answer));
-	assert_false(road_is_down(&r, now + 30000, answer));
-	road_well(&r);
-	assert_false(road_is_down(&r, now, answer));
-	o = (struct outcome) { .step = STEP_AUTH,
-		.reply = { .code = 535, .text = "Authentication Credentials Invalid" } };
-	road_failed(&r, &o, now, answer);
-	assert_string_equal(answer,
-		"451 4.7.8 cenmail: SES refused our password: 535 Authentication"
-		" Credentials Invalid class=road retry=1");
-	road_done(&r);
-}
-
 static char clients_path[] = "/tmp/cenmail-clients.XXXXXX";
 
 static void write_clients(const char *text)
@@ -280,9 +158,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_answers),
 		cmocka_unit_test(test_replies_keep_order),
-		cmocka_unit_test(test_pool),
-		cmocka_unit_test(test_pace),
-		cmocka_unit_test(test_road),
 		cmocka_unit_test(test_door),
 	};
 

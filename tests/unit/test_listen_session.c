@@ -54,7 +54,7 @@ static struct session *begin(struct listener *l)
 	s->replies = replies_new();
 	s->server = server_new(&o, &intake_ops, s);
 	snprintf(l->spool_dir, sizeof l->spool_dir, "/tmp");
-	l->pool = pool_new(10, 10000);
+	l->pool = pool_new(10, 10000, 1);
 	make_terms(s);
 	return s;
 }
