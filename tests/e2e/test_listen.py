@@ -253,7 +253,14 @@ def test_what_ses_did_not_take_is_not_in_the_quota(plain):
         client.send(*mail(BODY, *[f"{one}@example.org" for one in recipients]))
         assert [code for code, _ in client.replies(1 + 2 * len(recipients))[-len(codes):]] == codes
     near.stop()
+    near.start()
+    client = Dialogue(near.port)
+    client.hello()
+    client.send(*mail(BODY, "b@example.org"))  # the quota outlives the process
+    assert "daily quota class=pace retry=3600" in client.replies(3)[2][1]
+    near.stop()
     near.ses.stop()
+    near.write(quota="4")
     near.start()
     client = Dialogue(near.port)
     client.hello()
