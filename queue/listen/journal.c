@@ -24,7 +24,6 @@ static void init_locks(struct journal *j)
 
 	pthread_mutex_init(&j->reading, NULL);
 	pthread_mutex_init(&j->lock, NULL);
-	pthread_cond_init(&j->done, NULL);
 	pthread_condattr_init(&a);
 	pthread_condattr_setclock(&a, CLOCK_MONOTONIC);
 	pthread_cond_init(&j->work, &a);
@@ -39,7 +38,6 @@ static void destroy(struct journal *j)
 		close(j->lock_fd);
 	claims_free(j->claims);
 	pthread_cond_destroy(&j->work);
-	pthread_cond_destroy(&j->done);
 	pthread_mutex_destroy(&j->lock);
 	pthread_mutex_destroy(&j->reading);
 	free(j);

@@ -11,6 +11,7 @@
 #include "listen/journal_lock.h"
 
 #include <pthread.h>
+#include <semaphore.h>
 
 enum writing { WRITE_SENDING, WRITE_ANSWERS };
 
@@ -19,9 +20,9 @@ struct job { /* on the stack of who waits for it */
 	const struct journal_row *rows;
 	unsigned n;
 	enum writing what;
-	bool done;
 	int result;
 	struct err err;
+	sem_t done; /* its own: who waits for it is woken, and nobody else */
 };
 
 struct journal {
@@ -42,7 +43,7 @@ struct journal {
 
 	pthread_t thread;
 	pthread_mutex_t lock; /* for what follows */
-	pthread_cond_t work, done;
+	pthread_cond_t work;
 	struct job *first, *last;
 	struct tally tally;
 	int64_t save_at; /* monotonic ms; INT64_MAX: nothing is counted */

@@ -157,15 +157,12 @@ static void wait_for_work(struct journal *j)
 	}
 }
 
-static void tell_done(struct journal *j, struct job *jobs)
+static void tell_done(struct job *jobs)
 {
-	pthread_mutex_lock(&j->lock);
 	for (struct job *next; jobs; jobs = next) {
 		next = jobs->next; /* gone once it is done */
-		jobs->done = true;
+		sem_post(&jobs->done);
 	}
-	pthread_cond_broadcast(&j->done);
-	pthread_mutex_unlock(&j->lock);
 }
 
 static void *writer_thread(void *arg)
@@ -180,7 +177,7 @@ static void *writer_thread(void *arg)
 		pthread_mutex_unlock(&j->lock);
 		if (jobs) {
 			write_jobs(j, jobs);
-			tell_done(j, jobs);
+			tell_done(jobs);
 		}
 		tend(j);
 		pthread_mutex_lock(&j->lock);
@@ -203,12 +200,14 @@ int journal_write(struct journal *j, const struct journal_row *rows, unsigned n,
 {
 	struct job job = { .rows = rows, .n = n, .what = what };
 
+	sem_init(&job.done, 0, 0);
 	pthread_mutex_lock(&j->lock);
 	append(j, &job);
 	pthread_cond_signal(&j->work);
-	while (!job.done)
-		pthread_cond_wait(&j->done, &j->lock);
 	pthread_mutex_unlock(&j->lock);
+	while (sem_wait(&job.done) < 0) /* a signal */
+		;
+	sem_destroy(&job.done);
 	if (job.result < 0 && e)
 		*e = job.err;
 	return job.result;
