@@ -62,7 +62,7 @@ CFLAGS_ALL  := -std=gnu17 $(OPT) $(WARN) $(HARDEN) $(CFLAGS)
 LDFLAGS_ALL := -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed $(LDFLAGS_SAN) $(LDFLAGS)
 
 LIBS_SENDMAIL := -lsqlite3
-LIBS_FLUSH    := -lsqlite3 -lsasl2 -lssl -lcrypto
+LIBS_FLUSH    := -lsqlite3 -lsasl2 -lssl -lcrypto -lpthread
 LIBS_LISTEN   := -lsqlite3 -lsasl2 -lssl -lcrypto -lpthread
 
 MAINS := sendmail/main.c queue/flush/main.c queue/listen/main.c

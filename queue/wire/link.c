@@ -14,9 +14,7 @@
 #include "wire/dial.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <poll.h>
-#include <sys/socket.h>
 
 #define CONNECT_MS 30000
 #define QUIT_MS    2000         /* for the answer to QUIT, on which nothing hangs */
@@ -33,7 +31,7 @@ struct link {
 	enum phase phase;
 
 	int64_t began_us, connect_us;
-	int64_t deadline_ms; /* of connect or handshake; in TALKING the client's, as last seen */
+	int64_t deadline_ms; /* of the handshake; in TALKING the client's, as last seen */
 	int64_t since_ms;    /* from when on that deadline has stood */
 	int64_t quit_ms;     /* when an answer to QUIT is no longer waited for; 0: not quitting */
 
@@ -82,29 +80,6 @@ static void lose(struct link *l, const char *how, int64_t now_ms)
 	fail(l, step, why, now_ms);
 }
 
-/* --- connect --- */
-
-static void try_addresses(struct link *l, int64_t now_ms)
-{
-	int fd = dial_begin(&l->dial);
-
-	if (fd < 0) {
-		fail(l, STEP_CONNECT, l->dial.failed.text, now_ms);
-		return;
-	}
-	conn_init(&l->conn, fd);
-	l->phase = CONNECTING;
-	l->since_ms = now_ms;
-	l->deadline_ms = now_ms + l->o.connect_ms;
-}
-
-static void try_next(struct link *l, int fault, const char *how, int64_t now_ms)
-{
-	conn_done(&l->conn);
-	dial_failed(&l->dial, fault, how);
-	try_addresses(l, now_ms);
-}
-
 /* --- TLS --- */
 
 static void heed_client(struct link *l, int64_t now_ms);
@@ -147,18 +122,22 @@ static void begin_handshake(struct link *l, int64_t now_ms)
 	step_handshake(l, now_ms);
 }
 
-static void step_connecting(struct link *l, short revents, int64_t now_ms)
+static void step_connecting(struct link *l, int64_t now_ms)
 {
-	int fault = 0;
-	socklen_t n = sizeof fault;
+	int fd = -1;
 
-	if (revents == 0)
+	switch (dial_step(&l->dial, now_ms, &fd)) {
+	case DIAL_BUSY:
 		return;
-	if (getsockopt(l->conn.fd, SOL_SOCKET, SO_ERROR, &fault, &n) < 0)
-		fault = errno;
-	if (fault != 0) {
-		try_next(l, fault, NULL, now_ms);
-	} else if (l->o.client.relay->tls == RELAY_TLS_WRAPPED) {
+	case DIAL_FAILED:
+		fail(l, STEP_CONNECT, l->dial.failed.text, now_ms);
+		return;
+	case DIAL_CONNECTED:
+		break;
+	}
+	dial_done(&l->dial);
+	conn_init(&l->conn, fd);
+	if (l->o.client.relay->tls == RELAY_TLS_WRAPPED) {
 		begin_handshake(l, now_ms);
 	} else {
 		l->phase = TALKING;
@@ -293,16 +272,11 @@ static void check_deadline(struct link *l, int64_t now_ms)
 		fail(l, STEP_QUIT, "no answer to QUIT", now_ms);
 		return;
 	}
-	if (l->phase == DEAD || now_ms < l->deadline_ms)
+	if (l->phase == CONNECTING || l->phase == DEAD || now_ms < l->deadline_ms)
 		return;
 	/* Rounded, as the clock was read a moment after the wait began. */
 	int64_t ms = l->deadline_ms - l->since_ms;
 	snprintf(after, sizeof after, "%.*f s", ms < 10000 ? 1 : 0, (double)ms / 1000);
-	if (l->phase == CONNECTING) {
-		snprintf(why, sizeof why, "timed out after %s", after);
-		try_next(l, ETIMEDOUT, why, now_ms);
-		return;
-	}
 	if (l->phase == HANDSHAKE) {
 		step = STEP_TLS;
 		snprintf(awaited, sizeof awaited, "the TLS handshake");
@@ -333,10 +307,8 @@ struct link *link_new(const struct link_options *o, int64_t now_ms)
 		return NULL;
 	}
 	const struct relay *r = o->client.relay;
-	if (dial_init(&l->dial, r->host, r->port) < 0)
-		fail(l, STEP_CONNECT, l->dial.failed.text, now_ms);
-	else
-		try_addresses(l, now_ms);
+	dial_init(&l->dial, r->host, r->port, l->o.connect_ms, now_ms);
+	step_connecting(l, now_ms);
 	return l;
 }
 
@@ -352,14 +324,14 @@ void link_free(struct link *l)
 
 int link_fd(const struct link *l)
 {
-	return l->phase == DEAD ? -1 : l->conn.fd;
+	return l->phase == CONNECTING ? dial_fd(&l->dial) : l->phase == DEAD ? -1 : l->conn.fd;
 }
 
 short link_events(const struct link *l)
 {
 	switch (l->phase) {
 	case CONNECTING:
-		return POLLOUT;
+		return POLLIN;
 	case HANDSHAKE:
 		return l->conn.wants;
 	case TALKING:
@@ -380,7 +352,9 @@ int64_t link_deadline(const struct link *l)
 
 	if (l->phase == DEAD)
 		return INT64_MAX;
-	if (l->phase != TALKING)
+	if (l->phase == CONNECTING)
+		return dial_deadline(&l->dial);
+	if (l->phase == HANDSHAKE)
 		return l->deadline_ms;
 	if (l->more || client_state(l->client) == CLIENT_DEAD)
 		return 0;
@@ -394,7 +368,7 @@ void link_step(struct link *l, short revents, int64_t now_ms)
 		shut(l); /* its owner has cut it */
 	switch (l->phase) {
 	case CONNECTING:
-		step_connecting(l, revents, now_ms);
+		step_connecting(l, now_ms);
 		break;
 	case HANDSHAKE:
 		step_handshake(l, now_ms);

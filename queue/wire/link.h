@@ -1,6 +1,6 @@
 /*
- * struct link: a client on a socket: name resolution, connect to each address in turn, TLS, then
- * the dialogue. Never waits: its owner polls link_fd for link_events until link_deadline and then
+ * struct link: a client on a socket: name resolution and connecting (dial.h), TLS, then the
+ * dialogue. Never waits: its owner polls link_fd for link_events until link_deadline and then
  * calls link_step. It always offers to read while it writes, so that two ends that both write
  * can't block each other.
  */
@@ -15,12 +15,11 @@ struct link;
 struct link_options {
 	struct client_options client;
 	struct tls_context *tls; /* borrowed; for the relay in client.relay */
-	int64_t connect_ms;      /* for each address; 0: 30 s */
+	int64_t connect_ms;      /* for the name, for the connection and for TLS each; 0: 30 s */
 };
 
-/* Resolves (this may block for the resolver's own time-outs) and begins to connect. Never NULL
- * but for want of memory: a name that does not resolve gives a link that is dead, with the reason
- * in client_fault. */
+/* Begins to resolve and to connect. Never NULL but for want of memory: a name that does not resolve
+ * gives a link that is dead sooner or later, with the reason in client_fault. */
 struct link *link_new(const struct link_options *o, int64_t now_ms);
 /* Closes at once; whatever was in flight must have been taken back (client_cut, client_done). */
 void link_free(struct link *l);

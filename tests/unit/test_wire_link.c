@@ -26,6 +26,7 @@ static void names_and_ways(void **state)
 	struct side s = { 0 };
 
 	begin(&s, "lmtp://no.such.host.invalid", 25, NULL);
+	run(&s, CLIENT_READY);
 	assert_fault(&s, STEP_CONNECT, "can't resolve no.such.host.invalid: ");
 	end(&s);
 	/* link-local and without an interface: refused at once */
