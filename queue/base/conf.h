@@ -76,6 +76,7 @@ struct conf_listen {
 	int64_t keep_journal;
 	uint64_t message_size, sessions_max;
 	uint64_t client_sessions, client_messages; /* of one client */
+	char *metrics;                             /* a file */
 	char *hostname;
 	enum log_to log;
 };

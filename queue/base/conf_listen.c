@@ -90,6 +90,8 @@ static const struct conf_key keys[] = {
 		"the most connections of one client" },
 	{ "client_messages", CONF_NUMBER, AT(client_messages), "512", 1, 100000, NULL, NULL,
 		"the most messages of one client that are under way; more wait" },
+	{ "metrics", CONF_TEXT, AT(metrics), NULL, 0, 0, NULL, conf_check_path,
+		"the file that the figures are written to, for Prometheus" },
 	{ "hostname", CONF_TEXT, AT(hostname), NULL, 0, 0, NULL, conf_check_domain,
 		"the name this host gives itself" },
 	{ "log", CONF_WORD, AT(log), "syslog", 0, 0, conf_log_words, NULL,

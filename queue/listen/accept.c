@@ -197,9 +197,11 @@ static int accept_one(struct accepting *a, unsigned i, struct listener *l)
 	bool room = atomic_load(&l->sessions) < t->conf.sessions_max;
 	terms_unref(t);
 	if (!allowed) {
+		figures_one(&l->figures.away[AWAY_ALLOW]);
 		log_refused((struct sockaddr *)&sa, len, "not in allow");
 		session_refuse(fd, a->tls[i], "554 5.7.1 cenmail: access denied class=road");
 	} else if (!room) {
+		figures_one(&l->figures.away[AWAY_SESSIONS]);
 		log_refused((struct sockaddr *)&sa, len, "sessions_max");
 		session_refuse(
 			fd, a->tls[i], "421 4.3.2 cenmail: too many sessions class=road retry=30");

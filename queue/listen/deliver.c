@@ -20,16 +20,27 @@ static const char *status_word(const char *answer)
 	return answer[0] == '2' ? "sent" : answer[0] == '5' ? "bounced" : "deferred";
 }
 
+/* "2.0.0" of "250 2.0.0 Ok". */
+static int dsn_length(const char *answer)
+{
+	const char *blank = strlen(answer) > 4 ? strchr(answer + 4, ' ') : NULL;
+
+	return blank && answer[5] == '.' ? (int)(blank - answer - 4) : 0;
+}
+
+/* As pflogsumm(1) reads it up to the status; what is only ours stands behind it. */
 static void log_recipient(const struct worker *w, const struct message *m, unsigned i,
 	const char *answer, const char *note)
 {
-	log_line(LOG_INFO, "listen",
-		"%s: to=<%s>, from=<%s>, client=%s, relay=%s, size=%llu, delay=%.3f, status=%s "
-		"(%s)%s",
-		m->id, m->rcpt[i].address, m->sender, m->client,
-		w->link ? link_peer(w->link) : w->l->upstream.text,
-		(unsigned long long)message_octets(m),
-		(double)(clock_mono_us() - m->whole_us) / 1e6, status_word(answer), answer, note);
+	int dsn = dsn_length(answer);
+	const char *once = m->rcpt[i].once;
+
+	log_line(LOG_INFO, "smtp",
+		"%s: to=<%s>, relay=%s, delay=%.3f, dsn=%.*s, status=%s (%s)%s, client=%s%s%s",
+		m->id, m->rcpt[i].address, w->link ? link_peer(w->link) : w->l->upstream.text,
+		(double)(clock_mono_us() - m->whole_us) / 1e6, dsn ? dsn : 5,
+		dsn ? answer + 4 : "4.0.0", status_word(answer), answer, note, m->client,
+		once[0] ? ", once=" : "", once);
 }
 
 static void answer_one(
@@ -48,6 +59,8 @@ static bool resend_in_doubt(struct worker *w, struct message *m, unsigned i)
 
 	log_line(LOG_WARNING, "listen", "%s: to=<%s>, client=%s: in doubt: SES may have it; %s",
 		m->id, m->rcpt[i].address, m->client, hold ? "held" : "sent again");
+	if (!hold)
+		figures_one(&w->l->figures.resent);
 	return !hold;
 }
 
@@ -88,6 +101,7 @@ static void claim(struct worker *w, struct message *m, struct attempt *a)
 			}
 			break;
 		case JOURNAL_DONE:
+			figures_one(&w->l->figures.again);
 			answer_one(w, m, i, answer, " again");
 			break;
 		case JOURNAL_TWIN:
@@ -168,6 +182,8 @@ static void count(struct worker *w, const struct attempt *a, unsigned k, const c
 {
 	bool lost = a->rcpt[k].outcome.maybe_sent;
 
+	if (lost)
+		figures_one(&w->l->figures.unanswered);
 	journal_count(w->l->journal, a->m->client,
 		lost               ? TALLY_UNANSWERED
 		: answer[0] == '2' ? TALLY_SENT
@@ -183,6 +199,8 @@ static void settle(struct worker *w, struct attempt *a)
 	unsigned n = 0;
 	struct err e = { 0 };
 
+	if (a->t.ended)
+		figures_time(&w->l->figures.ses, a->t.ended - a->t.began);
 	if (!answer) {
 		answer_all(w, a, "451 4.3.0 cenmail: out of memory class=later");
 		return;
@@ -280,6 +298,7 @@ static enum throttled heed_throttling(struct worker *w, const struct attempt *a)
 	if (n == 0)
 		return NOT_THROTTLED;
 	journal_count(w->l->journal, a->m->client, TALLY_THROTTLED, n);
+	atomic_fetch_add(&w->l->figures.throttled, n);
 	if (retry_ms == VERDICT_RATE_MS) {
 		pace_throttled(&w->l->pace, a->t.began / 1000, now);
 		return n == a->n ? THROTTLED_RATE : NOT_THROTTLED;
@@ -373,7 +392,10 @@ static void relay(struct worker *w, struct attempt *a)
 
 void deliver(struct worker *w, struct message *m)
 {
+	atomic_fetch_sub(&w->l->figures.waiting, 1);
+	atomic_fetch_add(&w->l->figures.sending, 1);
 	claim(w, m, &w->attempt);
 	if (w->attempt.n > 0)
 		relay(w, &w->attempt);
+	atomic_fetch_sub(&w->l->figures.sending, 1);
 }

@@ -25,6 +25,7 @@ static void on_reply(void *arg, struct span text)
 static const char *refuse(struct session *s, const struct answer_own *own, const char *text)
 {
 	answer_own(own, s->refusal, "%s", text);
+	figures_one(&s->l->figures.refused[own->class]);
 	return s->refusal;
 }
 
@@ -32,6 +33,7 @@ static const char *refuse_sender(struct session *s, const char *sender)
 {
 	log_line(LOG_WARNING, "listen", "warning: client=%s may not send as <%s>", s->client,
 		sender);
+	figures_one(&s->l->figures.refused[VERDICT_NEVER]);
 	answer_own(&(struct answer_own) { "550 5.7.1", VERDICT_NEVER, 0 }, s->refusal,
 		"client may not send as <%s>", sender);
 	return s->refusal;
@@ -73,6 +75,7 @@ static const char *on_mail(void *arg, const struct server_mail *mail)
 	if (!s->message)
 		return refuse(
 			s, &(struct answer_own) { "452 4.3.1", VERDICT_ROAD, 30 }, "out of memory");
+	s->message->figures = &s->l->figures;
 	memcpy(s->message->sender, mail->sender, sizeof s->message->sender);
 	s->begun = s->eightbit = false;
 	return "";
@@ -156,6 +159,21 @@ static const char *on_content(void *arg, struct span in)
 	return NULL;
 }
 
+/* In Postfix's words, of which pflogsumm(1) takes what was received, by whom, and how much. */
+static void note_message(const struct session *s, const struct message *m)
+{
+	struct figures *f = &s->l->figures;
+	bool named = m->client[0] != '[';
+
+	figures_one(&f->messages);
+	atomic_fetch_add(&f->recipients, m->rcpts);
+	atomic_fetch_add(&f->octets, message_octets(m));
+	log_line(LOG_INFO, "smtpd", "%s: client=%s[%s]", m->id, named ? m->client : "unknown",
+		s->address);
+	log_line(LOG_INFO, "listen", "%s: from=<%s>, size=%llu, nrcpt=%u", m->id, m->sender,
+		(unsigned long long)message_octets(m), m->rcpts);
+}
+
 static void on_message(void *arg, bool lmtp, bool eightbit)
 {
 	struct session *s = arg;
@@ -168,9 +186,11 @@ static void on_message(void *arg, bool lmtp, bool eightbit)
 	m->whole_us = clock_mono_us();
 	atomic_store(&m->owed, m->rcpts);
 	s->messages++;
+	note_message(s, m);
 	if (replies_owe(s->replies, m) < 0) {
 		s->gone = true; /* and the client will bring it again */
 	} else if (good) {
+		atomic_fetch_add(&s->l->figures.waiting, 1);
 		pool_put(s->l->pool, m);
 	} else {
 		const char *answer = no_room(s, &e);
@@ -248,8 +268,10 @@ static const char *on_auth(void *arg, struct span response, char *name, size_t s
 
 	switch (sasl_check_plain(response, verify, &login, name, size, &e)) {
 	case SASL_GOOD:
+		figures_one(&s->l->figures.logins[LOGIN_RIGHT]);
 		return enter(s, name);
 	case SASL_WRONG:
+		figures_one(&s->l->figures.logins[login.unheard ? LOGIN_UNHEARD : LOGIN_WRONG]);
 		log_line(LOG_WARNING, "listen", "warning: [%s]: SASL PLAIN authentication failed%s",
 			s->address, login.unheard ? ": too many of late" : "");
 		wait_ms(s, WRONG_PASSWORD_MS);

@@ -6,6 +6,7 @@
 #define CENMAIL_LISTENER_H
 
 #include "base/conf.h"
+#include "listen/figures.h"
 #include "listen/guess.h"
 #include "listen/journal.h"
 #include "listen/pace.h"
@@ -23,6 +24,7 @@ struct listener {
 	struct relay upstream;
 	struct tls_context *upstream_tls;
 	struct guess *guess;
+	struct figures figures;
 	struct visitors *visitors;
 	struct journal *journal;
 	struct pool *pool;

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "listen/accept.h"
+#include "listen/figures_writer.h"
 #include "listen/manager.h"
 #include "listen/worker.h"
 #include "wire/sasl.h"
@@ -178,9 +179,10 @@ static void reload(struct listener *l)
 
 static int run(struct listener *l, struct accepting *a, int signal_fd, struct err *e)
 {
+	struct figures_writer *writer = figures_writer_start(l, e);
 	unsigned n = 0, most = (unsigned)l->conf.upstream_connections;
 	struct worker **workers = calloc(most, sizeof *workers);
-	int r = workers ? 0 : err_set(e, EX_OSERR, "out of memory");
+	int r = !writer ? -1 : workers ? 0 : err_set(e, EX_OSERR, "out of memory");
 
 	while (r == 0 && n < most) {
 		workers[n] = worker_start(l, e);
@@ -209,6 +211,7 @@ static int run(struct listener *l, struct accepting *a, int signal_fd, struct er
 		log_line(LOG_WARNING, "listen", "warning: stopped with transactions under way");
 		_exit(EX_OK);
 	}
+	figures_writer_join(writer);
 	free(workers);
 	return r;
 }

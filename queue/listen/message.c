@@ -4,6 +4,7 @@
 #include "listen/message.h"
 
 #include "base/clock.h"
+#include "listen/figures.h"
 #include "listen/replies.h"
 
 #include <assert.h>
@@ -55,6 +56,10 @@ void message_answer(struct message *m, unsigned i, const char *line)
 {
 	assert(i < m->rcpts && !m->rcpt[i].answer);
 	m->rcpt[i].answer = strdup(line);
+	if (m->figures) {
+		figures_one(&m->figures->answered[figures_class(line)]);
+		figures_time(&m->figures->whole, clock_mono_us() - m->whole_us);
+	}
 	if (atomic_fetch_sub(&m->owed, 1) == 1)
 		replies_done(m->replies, m);
 }

@@ -14,6 +14,7 @@
 
 #define MESSAGE_RCPTS 50 /* SES's own limit */
 
+struct figures;
 struct replies;
 
 struct message_rcpt {
@@ -34,8 +35,9 @@ struct message {
 	struct spool content; /* as SES gets it */
 	int64_t whole_us;     /* when all of it was here */
 	struct replies *replies;
-	bool done;            /* all are answered: under the lock of `replies` */
-	struct message *next; /* the pool's */
+	struct figures *figures; /* where its answers are counted; NULL: nowhere */
+	bool done;               /* all are answered: under the lock of `replies` */
+	struct message *next;    /* the pool's */
 };
 
 /* Takes a reference on replies. NULL: no memory. */

@@ -281,6 +281,7 @@ static struct server *make_server(struct session *s)
 static void serve(struct session *s)
 {
 	log_line(LOG_INFO, "listen", "connect from [%s]", s->address);
+	figures_one(&s->l->figures.sessions);
 	s->began = s->written = clock_mono_ms();
 	if (s->mode != LISTEN_TLS_WRAPPED || handshake(s)) {
 		server_greet(s->server);
@@ -355,6 +356,7 @@ static int start_counted(struct session *s, struct err *e)
 		visitor_enter(s->l->visitors, s->client, (unsigned)s->terms->conf.client_sessions);
 	if (s->visitor)
 		return start_thread(s, e);
+	figures_one(&s->l->figures.away[AWAY_CLIENT]);
 	log_line(LOG_INFO, "listen", "refused connection from [%s]: client_sessions", s->address);
 	session_refuse(s->conn.fd, s->mode,
 		"421 4.3.2 cenmail: too many sessions of yours class=road retry=30");

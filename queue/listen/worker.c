@@ -22,6 +22,9 @@
 void worker_hang_up(struct worker *w)
 {
 	link_free(w->link);
+	if (w->counted)
+		atomic_fetch_sub(&w->l->figures.ses_connections, 1);
+	w->counted = false;
 	w->link = NULL;
 	w->used = false;
 }
@@ -95,10 +98,14 @@ static enum made connect_now(struct worker *w, char answer[ANSWER_MAX + 1])
 		enum client_state state = client_state(link_client(w->link));
 		if (state == CLIENT_READY) {
 			road_well(&w->l->road);
+			w->counted = true;
+			figures_one(&w->l->figures.ses_connects);
+			atomic_fetch_add(&w->l->figures.ses_connections, 1);
 			return MADE;
 		}
 		fault = state == CLIENT_DEAD ? client_fault(link_client(w->link)) : &too_slow;
 	}
+	figures_one(&w->l->figures.ses_failures);
 	bool crowded = is_crowded(fault) && pool_crowded(w->l->pool, clock_mono_ms());
 	if (crowded)
 		answer_own(&(struct answer_own) { "451 4.3.2", VERDICT_PACE, 5 }, answer,

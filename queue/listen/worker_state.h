@@ -27,6 +27,7 @@ struct worker {
 	atomic_bool ended; /* the thread does nothing more */
 	struct seat seat;
 	struct link *link; /* NULL: not connected */
+	bool counted;      /* the connection is, among the figures' */
 	bool used;         /* the connection has carried a transaction */
 	int64_t idle_since;
 	struct attempt attempt; /* one at a time; too big for a stack */
