@@ -17,8 +17,8 @@ def token():
 class Dialogue:
     """One connection. Replies are (code, text), the lines of one reply joined by newlines."""
 
-    def __init__(self, port, kind="plain", deadline=30, greeting=True):
-        self.sock = socket.create_connection(("127.0.0.1", port), timeout=deadline)
+    def __init__(self, port, kind="plain", deadline=30, greeting=True, source="127.0.0.1"):
+        self.sock = socket.create_connection(("127.0.0.1", port), deadline, (source, 0))
         self.data = b""
         if kind == "tls":
             self.start_tls()

@@ -1,0 +1,233 @@
+"""What clients that mean harm can make the listener hold, and for how long: section E of the cases,
+over the wire; the state machine by itself is in tests/unit/test_wire_server*.c."""
+
+import base64
+import os
+import pathlib
+import re
+import socket
+import ssl
+import struct
+import subprocess
+import threading
+
+import pytest
+from dialogue import BODY, Dialogue, mail, sent_once, token
+
+SANITIZED = bool(os.environ.get("CENMAIL_SAN")) or \
+    any(name in os.environ.get("CENMAIL_BUILD", "") for name in ("asan", "tsan"))
+ELSEWHERE = "127.0.0.2"
+
+
+def memory(near, what="Pss"):
+    """KB of the process: Pss (shared pages by share), or Pss_Anon (its own alone)."""
+    text = pathlib.Path(f"/proc/{near.program.pid}/smaps_rollup").read_text()
+    return int(re.search(rf"^{what}: +(\d+) kB", text, re.M).group(1))
+
+
+def works(near, kind="plain", source=ELSEWHERE):
+    """A message comes through."""
+    client = Dialogue(near.ports[kind], kind, source=source)
+    if near.password:
+        assert client.login("shanghai", near.password)[0] == 235
+    else:
+        client.hello()
+    client.send(*mail(BODY, ("b@example.org", token())))
+    assert [code for code, _ in client.replies(3)] == [250] * 3
+    client.close()
+    return True
+
+
+def test_ten_thousand_connects_leave_memory_flat(plain, wait_for):
+    """E5: closed at once, reset, or after a word; some at the same time."""
+    near = plain(sessions_max="64")
+    count = 10000 if not SANITIZED else 1000
+    sizes = []
+
+    def connect(n):
+        sock = socket.create_connection(("127.0.0.1", near.port), timeout=30)
+        if n % 4 == 1:
+            sock.send(b"EHLO x\r\nMAIL FROM:<a@example.com>\r\n")
+        if n % 4 == 2:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        return sock
+
+    held = []
+    for n in range(count):
+        held.append(connect(n))
+        if len(held) > 40:
+            held.pop(0).close()
+        if n in (count * 2 // 5, count - 1):
+            for sock in held:
+                sock.close()
+            held.clear()
+            wait_for(lambda: works(near))
+            sizes.append(memory(near, "Pss_Anon"))
+    wait_for(lambda: threads(near) < 16)
+    if not SANITIZED:
+        assert sizes[1] < sizes[0] + 512, sizes  # 85 octets for each
+    assert len(os.listdir(f"/proc/{near.program.pid}/fd")) < 40
+    assert near.stop() == 0
+
+
+def threads(near):
+    return len(os.listdir(f"/proc/{near.program.pid}/task"))
+
+
+def test_memory_idle_and_under_two_hundred_sessions(listener, ses):
+    """At most 6 MB idle, 60 MB with 200 sessions under TLS, each with a message."""
+    near = listener(ses().url, client_sessions="200")
+    idle = memory(near)
+    clients = []
+    for _ in range(200):
+        client = Dialogue(near.port, "tls")
+        assert client.login("shanghai", near.password)[0] == 235
+        clients.append(client)
+    for client in clients:
+        client.send(*mail(BODY + "x" * 70 + "\r\n" * 300, ("b@example.org", token())))
+    for client in clients:
+        assert client.replies(3)[2][0] == 250
+    busy = memory(near)
+    print(f"PSS: {idle} KB idle, {busy} KB with 200 sessions")
+    if not SANITIZED:
+        assert idle <= 6 * 1024 and busy <= 60 * 1024
+    assert Dialogue(near.port, greeting=False, source=ELSEWHERE).ended()  # sessions_max
+
+
+def test_slow_clients_leave_room_for_others(listener, ses):
+    """E4: in the handshake, before a command, within one, in content: as many as one may have.
+    Others are served all the same; their deadlines are in tests/unit/test_listen_session.c."""
+    near = listener(ses().url, kinds=("plain", "tls"), password=None, client_sessions="12",
+                    sessions_max="16")
+    slow = []
+    for n in range(12):
+        if n % 4 == 0:
+            one = socket.create_connection(("127.0.0.1", near.ports["tls"]))
+            one.send(b"\x16\x03\x01")
+        else:
+            one = Dialogue(near.ports["plain"])
+            one.send((b"", b"EH", b"EHLO x\r\nMAIL FROM:<a@example.com>\r\n"
+                      b"RCPT TO:<b@example.org>\r\nDATA\r\nSubj")[n % 4 - 1])
+        slow.append(one)
+    assert Dialogue(near.ports["plain"]).greeting[0] == 421
+    for _ in range(3):
+        assert works(near) and works(near, "tls")
+    for one in slow:
+        one.close()
+    assert near.stop() == 0
+
+
+@pytest.mark.parametrize("lines, codes, ends", [
+    # E6: lines, content and SIZE beyond what there is
+    ([b"NOOP " + b"x" * 505], [250], False),
+    ([b"NOOP " + b"x" * 2060], [500], False),
+    ([b"NOOP " + b"x" * (1 << 20)], [500], False),
+    ([b"x" * (5 << 20)], [421], True),
+    ([b"MAIL FROM:<a@example.com> SIZE=99999999"], [552], False),
+    ([b"MAIL FROM:<a@example.com> SIZE=1", b"RCPT TO:<b@example.org>", b"BDAT 200000 LAST",
+      b"x" * 199998], [250, 250, 552], False),
+    # E7: chunks
+    ([b"BDAT 5", b"abc"], [503], False),
+    ([b"BDAT 99999999999999999999 LAST"], [501], True),
+    ([b"BDAT -1 LAST"], [501], True),
+    ([b"MAIL FROM:<a@example.com>", b"RCPT TO:<b@example.org>", b"BDAT 0", b"DATA", b"RSET"],
+     [250, 250, 250, 503, 250], False),
+    ([b"MAIL FROM:<a@example.com>", b"RCPT TO:<b@example.org>"] +
+     [b"BDAT 0"] * 1100, None, True),
+    # E12: loops
+    ([b"NOOP"] * 1100, None, True),
+    ([b"RSET"] * 1100, None, True),
+    ([b"VRFY a"] * 1100, None, True),
+    ([b"MAIL FROM:<a@example.com>"] + [b"RCPT TO:<b@example.org>"] * 3000, None, True),
+    ([b"WHAT"] * 30, None, True),
+])
+def test_what_is_too_much_is_refused(plain, lines, codes, ends):
+    near = plain(message_size="100K")
+    client = Dialogue(near.port)
+    client.hello("EHLO")
+    feeder = threading.Thread(target=swallow, args=(client, b"".join(x + b"\r\n" for x in lines)))
+    feeder.start()
+    said = []
+    while codes is None or len(said) < len(codes):
+        try:
+            said.append(client.reply()[0])
+        except (EOFError, ConnectionError):
+            break
+        if said[-1] == 421 and codes is None:
+            break
+    if codes is None:
+        assert said[-1] == 421 or len(said) > 1000, said[-3:]
+    else:
+        assert said == codes
+    if ends:
+        client.sock.settimeout(30)
+        assert client.ended() or not client.data
+    else:
+        assert client.say("NOOP")[0] == 250
+    client.close()
+    feeder.join()
+    assert works(near)
+    sent_once(near, 1)
+
+
+def swallow(client, data):
+    try:
+        client.sock.sendall(data)
+    except OSError:
+        pass  # it has been cut off, as it should
+
+
+@pytest.mark.parametrize("said", [
+    "AUTH PLAIN !!!", "AUTH PLAIN A", "AUTH PLAIN AG==x", "AUTH PLAIN =", "AUTH PLAIN " + "A" * 4000,
+    "AUTH PLAIN " + base64.b64encode(b"\0\0shanghai\0\0x").decode(),
+    "AUTH PLAIN " + base64.b64encode(b"shanghai\0x").decode(),
+    "AUTH PLAIN " + base64.b64encode(b"osaka\0shanghai\0correct horse battery staple").decode(),
+    "AUTH PLAIN\r\n*", "AUTH LOGIN", "AUTH", "AUTH CRAM-MD5"])
+def test_no_way_of_logging_in_but_the_right_one(listener, ses, said):
+    """E9: bad base64, NULs where there are none, another authzid, cancelled; then the right one,
+    a second time, and within a transaction."""
+    far = ses()
+    near = listener(far.url)
+    client = Dialogue(near.port, "tls")
+    client.hello()
+    client.send(said)
+    code = client.reply()[0]
+    code = client.reply()[0] if code == 334 else code
+    assert 500 <= code < 560, code
+    assert client.say("MAIL FROM:<a@example.com>")[0] == 530
+    assert client.login("shanghai", near.password)[0] == 235
+    assert client.say("AUTH PLAIN AGEAYg==")[0] == 503
+    assert client.say("MAIL FROM:<a@example.com>")[0] == 250
+    assert client.say("AUTH PLAIN AGEAYg==")[0] == 503
+    client.close()
+    huge = Dialogue(near.port, "tls")
+    huge.hello()
+    swallow(huge, b"AUTH PLAIN " + b"A" * (1 << 20) + b"\r\n")
+    assert huge.reply()[0] == 500
+    assert near.stop() == 0 and not far.messages
+
+
+def test_tls_that_is_cut_or_renegotiated(listener, ses):
+    """E11: no close_notify inside the content: not accepted. Renegotiation: refused."""
+    far = ses()
+    near = listener(far.url, kinds=("tls",), password=None)
+    client = Dialogue(near.port, "tls")
+    client.hello()
+    client.send("MAIL FROM:<a@example.com>", "RCPT TO:<b@example.org>", "DATA")
+    assert client.replies(3)[2][0] == 354
+    client.send(BODY)
+    socket.socket(fileno=client.sock.detach()).close()  # the bare end of the connection
+    near.program.line(lambda line: "lost connection from" in line)
+    done = subprocess.run(
+        ["openssl", "s_client", "-connect", f"127.0.0.1:{near.port}", "-tls1_2", "-crlf"],
+        input=b"R\n", capture_output=True, timeout=30, check=False)
+    assert b"no renegotiation" in done.stderr + done.stdout, done.stderr
+    for version in (ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.minimum_version = context.maximum_version = version
+        context.set_ciphers("ALL:@SECLEVEL=0")
+        with pytest.raises((ssl.SSLError, OSError)):
+            context.wrap_socket(socket.create_connection(("127.0.0.1", near.port)))
+    assert works(near, "tls") and near.stop() == 0
+    assert len(far.messages) == 1
