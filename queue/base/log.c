@@ -11,10 +11,20 @@
 #define LOG_NAME_MAX 48 /* "cenmail/" and the service */
 
 static atomic_int target = LOG_TO_STDERR;
+static struct {
+	void (*clear)(void *arg);
+	void *arg;
+} beside;
 
 void log_open(enum log_to to)
 {
 	atomic_store(&target, (int)to);
+}
+
+void log_beside(void (*clear)(void *arg), void *arg)
+{
+	beside.clear = clear;
+	beside.arg = arg;
 }
 
 char *log_printable(struct span in, char *out, size_t size)
@@ -50,6 +60,8 @@ static void to_stderr(const char *name, const char *text)
 	int n = snprintf(line, sizeof line, "%s[%d]: %s\n", name, (int)getpid(), text);
 
 	if (n > 0 && (size_t)n < sizeof line) {
+		if (beside.clear)
+			beside.clear(beside.arg);
 		ssize_t written = write(STDERR_FILENO, line, (size_t)n);
 		(void)written; /* there is nowhere left to complain to */
 	}

@@ -23,6 +23,10 @@ void log_open(enum log_to to);
 void log_line(int priority, const char *service, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/* Called before each line that goes to standard error: whoever has something unfinished there, as
+ * a terminal's last line, takes it away. NULL: nobody. Before there are threads. */
+void log_beside(void (*clear)(void *arg), void *arg);
+
 /* Copies `in` with every octet that is not printable ASCII as '?', cut to size-1 octets. Returns
  * out. */
 char *log_printable(struct span in, char *out, size_t size);

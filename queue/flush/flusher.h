@@ -104,8 +104,9 @@ struct flusher {
 	struct idset in_hand;
 	struct buf headers; /* "Name: value\r\n" of the configuration, put before the content */
 	struct settling *settling;
-	bool look;      /* there may be more due than is in hand */
-	bool closing;   /* takes nothing new */
+	struct progress *progress; /* what -v shows on a terminal, or NULL */
+	bool look;                 /* there may be more due than is in hand */
+	bool closing;              /* takes nothing new */
 	bool unwritten; /* verdicts wait for a queue that can't be written: nothing new is sent */
 	bool linger;
 	struct flush_stats stats;

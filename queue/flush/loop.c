@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "flush/import.h"
+#include "flush/progress.h"
 #include "flush/wake.h"
 
 #include <unistd.h>
@@ -286,6 +287,7 @@ static int run(struct wheel *w, struct err *e)
 			f->look = false;
 		done = upkeep(w, now);
 		tidy(w, now);
+		progress_tend(f, w->closes_at, now);
 		if ((f->closing || (!f->linger && done)) && nothing_left(w, now))
 			break;
 		/* When there is more to take at once, there is no wait. */

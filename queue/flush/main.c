@@ -4,6 +4,7 @@
  * turn, runs, reports.
  */
 #include "flush/flusher.h"
+#include "flush/progress.h"
 #include "flush/upkeep.h"
 
 #include "base/become.h"
@@ -29,7 +30,7 @@ static const char usage[] =
 	"       cenmail-flush --check-config [-C FILE]\n"
 	"  -C FILE         the configuration; default CENMAIL_CONF or " CENMAIL_SYSCONFDIR
 	"/cenmail.conf\n"
-	"  -v              say at the end what was done\n"
+	"  -v              say at the end what was done, and on a terminal how far it is\n"
 	"  --once          go when nothing is due, and at once where a flusher runs already\n"
 	"  --init          create the queue that the configuration names, or migrate it\n"
 	"  --vacuum        remove what is no longer kept, and make the queue's file as small as it "
@@ -166,6 +167,9 @@ static int flush(struct flusher *f, const struct arguments *a, int signal_fd, st
 	if (sasl_start(true, false, e) < 0 || route_open_all(f, e) < 0 || add_headers(f, e) < 0 ||
 		become_owner(queue, e) < 0 || settle_open(f, e) < 0)
 		goto out;
+	if (a->verbose)
+		f->progress = progress_new(STDOUT_FILENO);
+	progress_say(f->progress, "waits for the flusher that runs");
 	got = take_turn(queue, a->once, signal_fd, &turn_fd, e);
 	if (got <= 0) {
 		if (got == 0 && a->verbose)
@@ -178,9 +182,12 @@ static int flush(struct flusher *f, const struct arguments *a, int signal_fd, st
 	began = clock_mono_ms();
 	result = flusher_run(f, signal_fd, e);
 	route_close_all(f);
+	progress_free(f->progress);
+	f->progress = NULL;
 	if (a->verbose && result == 0)
 		say_figures(&f->stats, clock_mono_ms() - began);
 out:
+	progress_free(f->progress);
 	route_close_all(f);
 	settle_close(f);
 	store_close(f->store);

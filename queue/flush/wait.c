@@ -4,9 +4,12 @@
 #include "flush/wheel.h"
 
 #include "base/clock.h"
+#include "flush/progress.h"
 #include "flush/wake.h"
 
 #include <errno.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
 
 #define LOOK_AGAIN_MS 500 /* after a change that could not be seen yet */
 #define COMPLAIN_MS   60000
@@ -48,7 +51,7 @@ static unsigned prepare_poll(struct wheel *w, int64_t *ret_deadline)
 	struct flusher *f = w->f;
 	unsigned n = 2;
 
-	w->pfd[0] = (struct pollfd) { .fd = w->stopped ? -1 : w->signal_fd, .events = POLLIN };
+	w->pfd[0] = (struct pollfd) { .fd = w->signal_fd, .events = POLLIN };
 	w->pfd[1] = (struct pollfd) { .fd = w->wake_fd, .events = POLLIN };
 	for (unsigned i = 0; i < f->routes; i++) {
 		struct route *r = &f->route[i];
@@ -90,7 +93,24 @@ static int64_t earliest(const struct wheel *w)
 		at = w->import_at;
 	if (w->upkeep.next < at && !f->closing && !f->unwritten)
 		at = w->upkeep.next;
+	if (progress_deadline(f) < at)
+		at = progress_deadline(f);
 	return at;
+}
+
+/* A signal asks to stop: what is in flight is settled. Who asks again does not want to wait for
+ * that: what is known is written back, and the rest comes again with the same tokens. */
+static void stop(struct wheel *w, int64_t now)
+{
+	struct signalfd_siginfo info;
+
+	if (read(w->signal_fd, &info, sizeof info) != sizeof info)
+		return;
+	if (w->stopped)
+		w->ends_at = w->retry_at = now;
+	w->stopped = true;
+	if (w->closes_at > now)
+		w->closes_at = now;
 }
 
 int wheel_wait(struct wheel *w, struct err *e)
@@ -102,10 +122,8 @@ int wheel_wait(struct wheel *w, struct err *e)
 	if (poll(w->pfd, n, clock_poll_timeout(deadline)) < 0 && errno != EINTR)
 		return err_sys(e, EX_OSERR, "poll");
 	now = clock_mono_ms();
-	if (w->pfd[0].revents) {
-		w->stopped = true;
-		w->closes_at = now;
-	}
+	if (w->pfd[0].revents)
+		stop(w, now);
 	if (w->pfd[1].revents && wake_drain(w->wake_fd)) {
 		w->f->look = true;
 		w->import = true;

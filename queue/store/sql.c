@@ -65,6 +65,9 @@ static const struct {
 		" AND (+r.next_try<=?2 OR +r.next_try>?3) AND r.id>?4 ORDER BY r.id LIMIT ?5" },
 	[SQL_NEXT_DUE] = { WORK,
 		"SELECT next_try FROM recipient WHERE state='queued' ORDER BY next_try LIMIT 1" },
+	[SQL_WAITING] = { WORK,
+		"SELECT count(CASE WHEN next_try<=?1 OR next_try>?2 THEN 1 END),count(*)"
+		" FROM recipient WHERE state='queued'" },
 	[SQL_UNCHANGED] = { WORK,
 		"SELECT 1 FROM recipient WHERE id=?1 AND version=?2 AND state='queued'" },
 	[SQL_LOAD] = { WORK,

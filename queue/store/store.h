@@ -88,6 +88,11 @@ int store_due(struct store *s, int64_t now, int64_t horizon_ms, unsigned limit,
 /* When the next one is due; INT64_MAX: none is queued. */
 int store_next_due(struct store *s, int64_t *ret_at, struct err *e);
 
+/* How many recipients are due, as store_due shows them, and how many are queued for later. Goes
+ * through an index, all of it: a million take some 50 ms. 0 or -1. */
+int store_waiting(struct store *s, int64_t now, int64_t horizon_ms, uint64_t *ret_due,
+	uint64_t *ret_later, struct err *e);
+
 /* Whether the recipient is still queued, and not changed by hand since store_due showed it with
  * this version. 1, 0 or -1. */
 int store_unchanged(struct store *s, int64_t recipient, int64_t version, struct err *e);
