@@ -6,11 +6,6 @@
 #include "base/hostport.h"
 #include "base/number.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 static const struct scheme {
 	const char *name;
 	bool lmtp;
@@ -146,85 +141,6 @@ int relay_parse(struct span s, struct relay *ret, struct err *e)
 		return -1;
 	*ret = r;
 	return 0;
-}
-
-/* Octets that neither AUTH PLAIN (NUL) nor a line of text can carry. */
-static bool is_secret_text(struct span s)
-{
-	for (size_t i = 0; i < s.n; i++)
-		if ((unsigned char)s.p[i] < ' ' || s.p[i] == 127)
-			return false;
-	return s.n > 0;
-}
-
-static int split_secret(struct relay *r, struct span line, struct err *e)
-{
-	if (line.n > 0 && line.p[line.n - 1] == '\n')
-		line.n--;
-	if (line.n > 0 && line.p[line.n - 1] == '\r')
-		line.n--;
-	long colon = span_find(line, ':');
-	struct span user = colon < 0 ? line : span_make(line.p, (size_t)colon);
-	struct span password = colon < 0 ? span_of("") : span_from(line, (size_t)colon + 1);
-
-	if (!is_secret_text(user) || !is_secret_text(password) ||
-		!copy(user, r->user, sizeof r->user) ||
-		!copy(password, r->password, sizeof r->password))
-		return err_set(e, EX_CONFIG,
-			"%s: must be one line, user:password, each of 1 to %zu octets", r->secret,
-			sizeof r->user - 1);
-	return 0;
-}
-
-static int check_secret_file(int fd, const char *path, struct err *e)
-{
-	struct stat st;
-
-	if (fstat(fd, &st) < 0)
-		return err_sys(e, EX_CONFIG, "can't look at %s", path);
-	if (!S_ISREG(st.st_mode))
-		return err_set(e, EX_CONFIG, "%s is not a regular file", path);
-	if (st.st_mode & S_IRWXO)
-		return err_set(e, EX_CONFIG,
-			"%s: others may read or change it (mode %04o); do: chmod 600 %s", path,
-			(unsigned)(st.st_mode & 07777), path);
-	return 0;
-}
-
-int relay_read_secret(struct relay *r, struct err *e)
-{
-	char text[sizeof r->user + sizeof r->password + 4];
-	size_t n = 0;
-	int result = -1;
-
-	if (*r->secret == '\0')
-		return 0;
-	int fd = open(r->secret, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	if (fd < 0)
-		return err_sys(e, EX_CONFIG, "can't open the secret %s", r->secret);
-	if (check_secret_file(fd, r->secret, e) < 0)
-		goto out;
-	while (n < sizeof text) {
-		ssize_t got = read(fd, text + n, sizeof text - n);
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0) {
-			err_sys(e, EX_CONFIG, "can't read the secret %s", r->secret);
-			goto out;
-		}
-		if (got == 0)
-			break;
-		n += (size_t)got;
-	}
-	result = split_secret(r, span_make(text, n), e);
-	if (result < 0) {
-		wipe(r->user, sizeof r->user);
-		wipe(r->password, sizeof r->password);
-	}
-out:
-	wipe(text, sizeof text);
-	close(fd);
-	return result;
 }
 
 void relay_done(struct relay *r)

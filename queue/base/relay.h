@@ -37,9 +37,10 @@ struct relay {
 
 /* 0, or -1 with what is wrong (EX_CONFIG). */
 int relay_parse(struct span s, struct relay *ret, struct err *e);
-/* Reads user and password from r->secret, a file of one line `user:password`. Refused when it is
- * readable or writable by others than its owner and group, or is no regular file. 0 when there is
- * no secret to read. EX_CONFIG. */
+/* Reads user and password from r->secret, a file of one line: `user:password`, or
+ * `iam REGION KEY-ID:SECRET`, from which SES's password is derived (relay_secret.c). Refused when
+ * it is readable or writable by others than its owner and group, or is no regular file. 0 when
+ * there is no secret to read. EX_CONFIG. */
 int relay_read_secret(struct relay *r, struct err *e);
 void relay_done(struct relay *r);
 

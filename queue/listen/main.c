@@ -6,6 +6,7 @@
 #include "base/become.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/ses_password.h"
 #include "listen/accept.h"
 #include "listen/figures_writer.h"
 #include "listen/manager.h"
@@ -31,24 +32,30 @@
 
 struct options {
 	const char *conf;
+	const char *region; /* --smtp-password: for this one */
 	bool check, foreground;
 };
 
-static const char usage[] = "usage: cenmail-listen [-f] [-C FILE] [--check-config]\n"
-			    "  -C, --config FILE   instead of " CENMAIL_SYSCONFDIR "/listen.conf\n"
-			    "  -f, --foreground    log to standard error\n"
-			    "      --check-config  print every setting in force, and exit\n"
-			    "      --version       print the version, and exit\n"
-			    "See cenmail-listen(8).\n";
+static const char usage[] =
+	"usage: cenmail-listen [-f] [-C FILE] [--check-config]\n"
+	"  -C, --config FILE   instead of " CENMAIL_SYSCONFDIR "/listen.conf\n"
+	"  -f, --foreground    log to standard error\n"
+	"      --check-config  print every setting in force, and exit\n"
+	"      --smtp-password REGION  read the secret of an IAM key on standard\n"
+	"                      input, print SES's SMTP password of it, and exit\n"
+	"      --version       print the version, and exit\n"
+	"See cenmail-listen(8).\n";
 
 /* -1: go on; else the exit code. */
 static int read_options(int argc, char **argv, struct options *o)
 {
-	enum { CHECK = 256, HELP, VERSION };
+	enum { CHECK = 256, HELP, PASSWORD, VERSION };
 	static const struct option names[] = { { "config", required_argument, NULL, 'C' },
 		{ "foreground", no_argument, NULL, 'f' },
-		{ "check-config", no_argument, NULL, CHECK }, { "help", no_argument, NULL, HELP },
-		{ "version", no_argument, NULL, VERSION }, { NULL, 0, NULL, 0 } };
+		{ "check-config", no_argument, NULL, CHECK },
+		{ "smtp-password", required_argument, NULL, PASSWORD },
+		{ "help", no_argument, NULL, HELP }, { "version", no_argument, NULL, VERSION },
+		{ NULL, 0, NULL, 0 } };
 	int c;
 
 	*o = (struct options) { .conf = CENMAIL_SYSCONFDIR "/listen.conf" };
@@ -62,6 +69,9 @@ static int read_options(int argc, char **argv, struct options *o)
 			break;
 		case CHECK:
 			o->check = true;
+			break;
+		case PASSWORD:
+			o->region = optarg;
 			break;
 		case 'h':
 		case HELP:
@@ -295,6 +305,22 @@ static int listen_main(const struct options *o, struct err *e)
 	return r;
 }
 
+/* By standard input, as arguments are for all to see. */
+static int print_password(const char *region, struct err *e)
+{
+	char line[256], password[SES_PASSWORD_SIZE];
+
+	if (!fgets(line, sizeof line, stdin))
+		return err_set(e, EX_NOINPUT, "no secret on standard input");
+	line[strcspn(line, "\r\n")] = '\0';
+	int r = ses_password(span_of(region), span_of(line), password, e);
+	if (r == 0)
+		puts(password);
+	wipe(line, sizeof line);
+	wipe(password, sizeof password);
+	return r;
+}
+
 int main(int argc, char **argv)
 {
 	struct options o;
@@ -303,10 +329,11 @@ int main(int argc, char **argv)
 
 	if (code >= 0)
 		return code;
-	if (listen_main(&o, &e) == 0)
+	if ((o.region ? print_password(o.region, &e) : listen_main(&o, &e)) == 0)
 		return EX_OK;
 	fprintf(stderr, "cenmail-listen: %s\n", e.text);
-	if (!o.check && !o.foreground) /* whoever started it may not look at standard error */
+	if (!o.check && !o.foreground &&
+		!o.region) /* whoever started it may not look at standard error */
 		syslog(LOG_MAIL | LOG_ERR, "fatal: %s", e.text);
 	return e.code ? e.code : EX_SOFTWARE;
 }

@@ -2,6 +2,7 @@
  * Relay URLs and secret files.
  */
 #include "base/relay.h"
+#include "base/ses_password.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -142,6 +143,13 @@ static void secrets(void **state)
 		{ "u:p\nv:q\n", NULL, NULL },
 		{ "u:p\n\n", NULL, NULL },
 		{ "u:a\tb\n", NULL, NULL },
+		/* an IAM key; AWS's published vectors are in the next test */
+		{ "iam eu-central-1 AKIA1:some+secret+key\n", "AKIA1",
+			"BMXhUYlu5Z3gSXVQORxlVa7XPaz91aGWdfHxvkOZdWZ2" },
+		{ "iam:p\n", "iam", "p" },
+		{ "iam eu-central-1 AKIA1:\n", NULL, NULL },
+		{ "iam eu-central-1 :some+secret+key\n", NULL, NULL },
+		{ "iam eu-central-1 AKIA1:two words\n", NULL, NULL },
 	};
 	struct relay r = { 0 };
 	struct err e;
@@ -167,6 +175,33 @@ static void secrets(void **state)
 	assert_int_equal(relay_read_secret(&r, &e), -1);
 	put(big, sizeof big, 0600);
 	assert_int_equal(relay_read_secret(&r, &e), -1);
+}
+
+static void passwords_of_ses(void **state)
+{
+	static const struct {
+		const char *region, *secret, *password;
+	} t[] = {
+		{ "eu-central-1", "some+secret+key",
+			"BMXhUYlu5Z3gSXVQORxlVa7XPaz91aGWdfHxvkOZdWZ2" },
+		{ "eu-central-1", "another+secret+key",
+			"BBbphbrQmrKMx42d1N6+C7VINYEBGI5v9VsZeTxwskfh" },
+		{ "us-west-1", "some+secret+key", "BH+jbMzper5WwlwUar9E1ySBqHa9whi0GPo+sJ0mVYJj" },
+		{ "us-west-1", "another+secret+key",
+			"BKVmjjMDFk/qqw8EROW99bjCS65PF8WKvK5bSr4Y6EqF" },
+	};
+	char out[SES_PASSWORD_SIZE], big[200];
+	struct err e;
+
+	for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+		assert_int_equal(
+			ses_password(span_of(t[i].region), span_of(t[i].secret), out, &e), 0);
+		assert_string_equal(out, t[i].password);
+	}
+	memset(big, 'x', sizeof big);
+	assert_int_equal(ses_password(span_of("r"), span_make(big, sizeof big), out, &e), -1);
+	assert_int_equal(ses_password(span_of("r"), span_of(""), out, &e), -1);
+	assert_int_equal(ses_password(span_of(""), span_of("s"), out, &e), -1);
 }
 
 static void secret_files_that_are_open_to_others(void **state)
@@ -197,6 +232,7 @@ int main(void)
 		cmocka_unit_test(refused),
 		cmocka_unit_test(options),
 		cmocka_unit_test(secrets),
+		cmocka_unit_test(passwords_of_ses),
 		cmocka_unit_test(secret_files_that_are_open_to_others),
 	};
 	int fd = mkstemp(path);

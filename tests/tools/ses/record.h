@@ -25,6 +25,7 @@
 	X(open, "of them open now")                                                                \
 	X(most_open, "at once")                                                                    \
 	X(handshakes, "TLS sessions that came up")                                                 \
+	X(resumed, "of them, those that went on from an earlier one")                              \
 	X(authenticated, "AUTH answered with 235")                                                 \
 	X(auth_refused, "AUTH answered with 535")                                                  \
 	X(commands, "lines")                                                                       \

@@ -36,6 +36,13 @@ static enum next do_helo(struct session *s, const char *arg)
 	return simple(s, "ehlo", "250 email-smtp.amazonaws.com");
 }
 
+static void count_handshake(const struct session *s)
+{
+	atomic_fetch_add(&counters.handshakes, 1);
+	if (SSL_session_reused(s->io.ssl))
+		atomic_fetch_add(&counters.resumed, 1);
+}
+
 static enum next do_starttls(struct session *s, const char *arg)
 {
 	bool go;
@@ -49,7 +56,7 @@ static enum next do_starttls(struct session *s, const char *arg)
 	transaction_reset(s);
 	if (!io_start_tls(&s->io, opt.tls))
 		return END;
-	atomic_fetch_add(&counters.handshakes, 1);
+	count_handshake(s);
 	return GO_ON;
 }
 
@@ -275,7 +282,7 @@ static void dialogue(struct session *s)
 	if (opt.mode == MODE_WRAPPED) {
 		if (!io_start_tls(&s->io, opt.tls))
 			return;
-		atomic_fetch_add(&counters.handshakes, 1);
+		count_handshake(s);
 	}
 	unsigned long open = atomic_load(&counters.open);
 	if (opt.max_connections && open > opt.max_connections)

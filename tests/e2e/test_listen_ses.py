@@ -1,0 +1,81 @@
+"""Every answer that SES is documented, or has been seen, to give: what the listener's client hears
+of it, and what it is counted as. And the ways of SES: its password, its sessions of TLS."""
+
+import pytest
+from dialogue import BODY, Dialogue, mail, token
+from harness import build_dir, run
+from parts import write_secret
+
+ANSWERS = [  # step, SES's answer, what the client hears of it
+    ("mail", "501 Invalid MAIL FROM address provided", 501, "Invalid MAIL FROM"),
+    ("mail", "553 <a@example.com> Invalid email address", 553, "Invalid email address"),
+    ("rcpt", "553 <b@example.org> address unknown", 553, "address unknown"),
+    ("dot", "451 Temporary service failure", 451, "Temporary service failure wait="),
+    ("dot", "454 Temporary service failure", 454, "Temporary service failure wait="),
+    ("dot", "454 Throttling failure: Daily message quota exceeded", (451, 452),
+     "class=pace retry=3600"),
+    ("dot", "552 Message is too long.", 552, "Message is too long."),
+    ("dot", "554 Access denied: User arn:aws:iam::1:user/x is not authorized to perform "
+            "ses:SendRawEmail on resource y", 554, "Access denied"),
+    ("dot", "554 Message rejected: Email address is not verified. The following identities failed "
+            "the check in region AP-NORTHEAST-1: a@example.com", 554, "not verified"),
+    ("dot", "554 Transaction failed: Recipient count exceeds 50.", 554, "exceeds 50"),
+    ("dot", "554 Transaction failed: Duplicate header 'X'.", 554, "Duplicate header"),
+    ("dot", "554 Transaction failed: Missing final '@domain'", 554, "Missing final"),
+    ("dot", "554 MAIL FROM domain not verified: DNS setup for MAIL FROM domain is invalid.", 554,
+     "MAIL FROM domain not verified"),
+    ("dot", "451 4.4.2 Timeout waiting for data from client.", 451, "Timeout waiting for data"),
+    ("dot", "421 Too many concurrent SMTP connections", (421, 451), ""),
+    ("greeting", "421 Too many concurrent SMTP connections", 451, "Too many concurrent"),
+    ("auth", "535 Authentication Credentials Invalid", 451, "SES refused our password: 535"),
+    ("auth", "535 Account not subscribed to SES", 451, "not subscribed"),
+    ("auth", "454 Temporary authentication failure", 451, "454 Temporary authentication failure"),
+    ("mail", "530 Authentication required", 530, "Authentication required"),
+]
+
+
+@pytest.mark.parametrize("step, said, code, heard", ANSWERS,
+                         ids=[f"{a[0]}-{' '.join(a[1].split()[:4])}" for a in ANSWERS])
+def test_every_answer_of_ses(plain, step, said, code, heard):
+    near = plain()
+    near.ses.faults(f"{step} * {said}")
+    client = Dialogue(near.port)
+    client.hello()
+    for once in (token(), None):
+        client.send(*mail(BODY, ("b@example.org", once) if once else "b@example.org"))
+        got, text = client.replies(3)[2]
+        assert heard in text, (got, text)
+        assert got in (code if isinstance(code, tuple) else (code,)), (got, text)
+    assert near.ses.messages == [] and near.stop() == 0
+
+
+def test_a_password_from_an_iam_key(listener, ses):
+    far = ses()  # its password is AWS's own example
+    write_secret(far.directory / "secret",
+                 f"iam eu-central-1 {far.user}:some+secret+key\n")
+    near = listener(far.url, kinds=("plain",), password=None)
+    client = Dialogue(near.port)
+    client.hello()
+    client.send(*mail(BODY, "b@example.org"))
+    assert client.replies(3)[2][0] == 250
+    assert near.stop() == 0 and "some+secret" not in near.program.log
+    done = run([build_dir() / "cenmail-listen", "--smtp-password", "eu-central-1"],
+               b"some+secret+key\n")
+    assert (done.returncode, done.stdout.decode()) == (0, far.password + "\n")
+    done = run([build_dir() / "cenmail-listen", "--smtp-password", "eu-central-1"], b"")
+    assert done.returncode == 66 and not done.stdout
+
+
+@pytest.mark.parametrize("tls", ["starttls", "wrapped"])
+def test_tls_goes_on_from_the_session_before(listener, ses, tls):
+    far = ses(tls=tls)
+    near = listener(far.url, kinds=("plain",), password=None, upstream_connections="1")
+    client = Dialogue(near.port)
+    client.hello()
+    for _ in range(3):
+        far.faults("quit 1 close", "dot 1 close-before-reply")  # a new connection for each
+        client.send(*mail(BODY, "b@example.org"))
+        assert client.replies(3)[2][0] == 451
+    assert near.stop() == 0
+    said = far.stop()
+    assert (said["handshakes"], said["resumed"]) == (3, 2)
