@@ -122,6 +122,23 @@ def test_smtp_source(listener, ses, lmtp):
     assert far.stop()["pipelined"] == 0
 
 
+@pytest.mark.parametrize("lmtp", [False, True], ids=["smtp", "lmtp"])
+def test_smtp_source_in_many_sessions(listener, ses, lmtp):
+    """More of them than there are connections to SES: they wait for each other, none is refused."""
+    far = ses(latency=5)
+    near = listener(far.url, kinds=("plain",), password=None, upstream_connections="8")
+    source = Peer("postfix")
+    done = subprocess.run(
+        [source.program("usr/sbin/smtp-source"), *(["-L"] if lmtp else []), "-s", "80", "-m", "800",
+         "-l", "2000", "-f", "app@example.com", "-t", "kunde@example.net",
+         f"127.0.0.1:{near.port}"], env=source.env, capture_output=True, timeout=120, check=False)
+    assert done.returncode == 0 and not done.stderr, done.stderr.decode()
+    assert len(far.messages) == 800
+    counters = far.stop()
+    assert counters["pipelined"] == 0 and counters["most_open"] <= 8
+    assert near.stop() == 0
+
+
 def swaks(near, *more):
     return run(["swaks", "--server", "127.0.0.1", "--port", str(near.port), "--from",
                 "app@example.com", "--to", "kunde@example.net", "--timeout", "20", *more],
