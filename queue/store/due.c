@@ -5,6 +5,7 @@
 #include "store/internal.h"
 
 #include "base/address.h"
+#include "base/flow.h"
 #include "base/number.h"
 
 #define PAGE        50
@@ -19,10 +20,17 @@ struct row {
 	bool bad;
 };
 
+/* Where the walk stands in the index of one flow. */
+struct place {
+	unsigned flow;
+	int64_t next_try, id, message;
+};
+
 struct walk {
 	int64_t now, far; /* due: up to now, or beyond far */
-	int64_t next_try, id, end;
-	int64_t message; /* that was found */
+	int64_t end;      /* of the range that is gone through */
+	struct place place[FLOW_COUNT];
+	unsigned places; /* flows that have something left in the range */
 	unsigned left;
 	bool stopped;
 	bool (*fn)(void *arg, const struct store_due *d);
@@ -74,7 +82,7 @@ static void read_row(sqlite3_stmt *q, int64_t message, struct row *r)
 {
 	struct store_due *d = &r->due;
 	struct span address, journal;
-	int64_t tries = 0, size = 0;
+	int64_t tries = 0, size = 0, notice = 0;
 	*d = (struct store_due) { .recipient = sqlite3_column_int64(q, 0), .message = message };
 	d->address = r->address.text;
 	d->doubt_journal = r->journal;
@@ -89,27 +97,31 @@ static void read_row(sqlite3_stmt *q, int64_t message, struct row *r)
 		 !store_text(q, 9, JOURNAL_MAX, &journal) || !is_printable(journal) ||
 		 !store_int(q, 10, 0, STORE_TIME_MAX, &d->doubt_until) ||
 		 !read_word(q, 11, NOTIFY_MAX, r->notify, &d->notify) ||
-		 !read_word(q, 12, ORCPT_MAX, r->orcpt, &d->orcpt);
+		 !read_word(q, 12, ORCPT_MAX, r->orcpt, &d->orcpt) ||
+		 !store_int(q, 13, 0, 1, &notice) ||
+		 (sqlite3_column_type(q, 14) != SQLITE_NULL &&
+			 !store_int(q, 14, 0, STORE_TIME_MAX, &d->warned));
 	if (r->bad)
 		return;
 	copy(journal, r->journal);
 	d->tries = (unsigned)tries;
 	d->size = (uint64_t)size;
+	d->notice = notice;
 }
 
 /* One page of a message's due recipients. How many, or -1. */
-static int read_page(
-	struct store *s, const struct walk *w, int64_t after, struct row *row, struct err *e)
+static int read_page(struct store *s, const struct walk *w, int64_t message, int64_t after,
+	struct row *row, struct err *e)
 {
 	sqlite3_stmt *q = db_stmt(&s->db, SQL_DUE_OF_MESSAGE);
-	sqlite3_bind_int64(q, 1, w->message);
+	sqlite3_bind_int64(q, 1, message);
 	sqlite3_bind_int64(q, 2, w->now);
 	sqlite3_bind_int64(q, 3, w->far);
 	sqlite3_bind_int64(q, 4, after);
 	sqlite3_bind_int64(q, 5, w->left < PAGE ? w->left : PAGE);
 	int n = 0, r;
 	while ((r = db_step(&s->db, q, e)) == 1)
-		read_row(q, w->message, &row[n++]);
+		read_row(q, message, &row[n++]);
 	return r < 0 ? -1 : n;
 }
 
@@ -126,12 +138,13 @@ static int hold(struct store *s, int64_t recipient, struct err *e)
 	return store_end(s, db_step(&s->db, q, e), e);
 }
 
-static int show_message(struct store *s, struct walk *w, struct row *row, struct err *e)
+static int show_message(
+	struct store *s, struct walk *w, int64_t message, struct row *row, struct err *e)
 {
 	int64_t after = 0;
 	int n;
 	do {
-		n = read_page(s, w, after, row, e);
+		n = read_page(s, w, message, after, row, e);
 		if (n < 0)
 			return -1;
 		for (int i = 0; i < n && !w->stopped; i++) {
@@ -148,35 +161,74 @@ static int show_message(struct store *s, struct walk *w, struct row *row, struct
 	return 0;
 }
 
-static int find(struct store *s, enum sql which, struct walk *w, struct err *e)
+/* The next after where p stands: by the same time, or later. 1, 0 or -1. */
+static int find(
+	struct store *s, const struct walk *w, enum sql which, struct place *p, struct err *e)
 {
 	sqlite3_stmt *q = db_stmt(&s->db, which);
-	sqlite3_bind_int64(q, 1, w->next_try);
-	sqlite3_bind_int64(q, 2, w->id);
+	sqlite3_bind_int64(q, 1, p->next_try);
+	sqlite3_bind_int64(q, 2, p->id);
 	sqlite3_bind_int64(q, 3, w->end);
 	sqlite3_bind_int64(q, 4, w->now);
 	sqlite3_bind_int64(q, 5, w->far);
+	sqlite3_bind_int64(q, 6, p->flow);
 	int r = db_step(&s->db, q, e);
 	if (r != 1)
 		return r;
-	w->next_try = sqlite3_column_int64(q, 0);
-	w->id = sqlite3_column_int64(q, 1);
-	w->message = sqlite3_column_int64(q, 2);
+	p->next_try = sqlite3_column_int64(q, 0);
+	p->id = sqlite3_column_int64(q, 1);
+	p->message = sqlite3_column_int64(q, 2);
 	sqlite3_reset(q);
 	return 1;
 }
 
-/* Goes through the index from after (next_try, id) to end. */
-static int walk_range(struct store *s, struct walk *w, struct row *row, struct err *e)
+static int find_next(struct store *s, const struct walk *w, struct place *p, struct err *e)
 {
-	while (!w->stopped) {
-		int r = find(s, SQL_DUE_SAME, w, e);
-		if (r == 0)
-			r = find(s, SQL_DUE_LATER, w, e);
-		if (r <= 0)
-			return r;
-		if (show_message(s, w, row, e) < 0)
+	int r = find(s, w, SQL_DUE_SAME, p, e);
+	return r == 0 ? find(s, w, SQL_DUE_LATER, p, e) : r;
+}
+
+/* The first of each flow after the time `after`. A seek for each, once in a range. */
+static int find_places(struct store *s, struct walk *w, int64_t after, struct err *e)
+{
+	w->places = 0;
+	for (unsigned flow = 0; flow < FLOW_COUNT; flow++) {
+		struct place *p = &w->place[w->places];
+		*p = (struct place) { .flow = flow, .next_try = after, .id = INT64_MAX };
+		int r = find(s, w, SQL_DUE_LATER, p, e);
+		if (r < 0)
 			return -1;
+		w->places += r == 1;
+	}
+	return 0;
+}
+
+static struct place *longest_due(struct walk *w)
+{
+	struct place *first = w->place;
+	for (struct place *p = first; p < w->place + w->places; p++)
+		if (p->next_try < first->next_try ||
+			(p->next_try == first->next_try && p->id < first->id))
+			first = p;
+	return first;
+}
+
+/* Goes through what lies after the time `after`, up to `end`. */
+static int walk_range(
+	struct store *s, struct walk *w, int64_t after, int64_t end, struct row *row, struct err *e)
+{
+	w->end = end;
+	if (find_places(s, w, after, e) < 0)
+		return -1;
+	while (!w->stopped && w->places > 0) {
+		struct place *p = longest_due(w);
+		if (show_message(s, w, p->message, row, e) < 0)
+			return -1;
+		int r = w->stopped ? 1 : find_next(s, w, p, e);
+		if (r < 0)
+			return -1;
+		if (r == 0)
+			*p = w->place[--w->places];
 	}
 	return 0;
 }
@@ -192,16 +244,9 @@ int store_due(struct store *s, int64_t now, int64_t horizon_ms, unsigned limit,
 	struct row *row = malloc(PAGE * sizeof *row);
 	if (!row)
 		return err_set(e, EX_TEMPFAIL, "out of memory");
-	w.next_try = INT64_MIN;
-	w.id = INT64_MAX;
-	w.end = now;
-	int r = walk_range(s, &w, row, e);
-	if (r == 0 && !w.stopped) {
-		w.next_try = w.far;
-		w.id = INT64_MAX;
-		w.end = INT64_MAX;
-		r = walk_range(s, &w, row, e);
-	}
+	int r = walk_range(s, &w, INT64_MIN, now, row, e);
+	if (r == 0 && !w.stopped)
+		r = walk_range(s, &w, w.far, INT64_MAX, row, e);
 	free(row);
 	return r;
 }
@@ -212,7 +257,8 @@ int store_next_due(struct store *s, int64_t *ret_at, struct err *e)
 	int r = db_step(&s->db, q, e);
 	if (r < 0)
 		return -1;
-	*ret_at = r == 1 ? sqlite3_column_int64(q, 0) : INT64_MAX;
+	bool none = r == 0 || sqlite3_column_type(q, 0) == SQLITE_NULL;
+	*ret_at = none ? INT64_MAX : sqlite3_column_int64(q, 0);
 	sqlite3_reset(q);
 	return 0;
 }

@@ -10,7 +10,7 @@
 #include "store/store.h"
 
 #define STORE_APPLICATION_ID 0x63656e6d /* "cenm" */
-#define STORE_VERSION        2          /* user_version that this program reads and writes */
+#define STORE_VERSION        3          /* user_version that this program reads and writes */
 #define STORE_WAL_PAGES      128        /* past this, whoever commits checkpoints */
 #define STORE_FRAME          4120       /* octets of a page in the WAL */
 #define STORE_TIME_MAX       INT64_C(253402300799999)

@@ -8,10 +8,14 @@
 
 #include <assert.h>
 
-/* step[n] leads from version n to n+1. */
-static const char *const step[STORE_VERSION] = { [1] =
+static const char to_2[] =
 #include "queue/store/migrate_2.sql.h"
-};
+	;
+static const char to_3[] =
+#include "queue/store/migrate_3.sql.h"
+	;
+/* step[n] leads from version n to n+1. */
+static const char *const step[STORE_VERSION] = { [1] = to_2, [2] = to_3 };
 
 bool migrate_knows(int64_t version)
 {

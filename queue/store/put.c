@@ -5,6 +5,7 @@
 #include "store/internal.h"
 
 #include "base/crc.h"
+#include "base/flow.h"
 #include "base/random.h"
 
 #include <assert.h>
@@ -32,6 +33,7 @@ static int put_message(
 	db_bind_span(q, 7, id);
 	db_bind_text(q, 8, m->ret);
 	db_bind_text(q, 9, m->envid);
+	sqlite3_bind_int64(q, 10, m->notice);
 	if (db_step(&s->db, q, e) < 0)
 		return -1;
 	if (sqlite3_changes(s->db.handle) == 1) {
@@ -84,6 +86,7 @@ static int put_content(struct store *s, int64_t id, struct span content, struct 
 static int put_recipients(
 	struct store *s, int64_t id, const struct store_submission *m, struct err *e)
 {
+	unsigned flow = flow_of(m->uid, span_of(m->sender), m->rcpts);
 	for (unsigned i = 0; i < m->rcpts; i++) {
 		unsigned char once[16];
 		random_bytes(once, sizeof once);
@@ -94,6 +97,7 @@ static int put_recipients(
 		sqlite3_bind_int64(q, 4, m->submitted);
 		db_bind_text(q, 5, m->rcpt[i].notify);
 		db_bind_text(q, 6, m->rcpt[i].orcpt);
+		sqlite3_bind_int64(q, 7, flow);
 		if (db_step(&s->db, q, e) < 0)
 			return -1;
 	}

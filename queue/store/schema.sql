@@ -1,5 +1,5 @@
--- The queue of cenmail, version 2. See cenmail-queue(7). What changes here changes in the step to the
--- next version too: migrate_N.sql.
+-- The queue of cenmail, version 3. See cenmail-queue(7). What changes here changes in the step to the
+-- next version too: migrate_N.sql. A column that a step has added stands as SQLite puts it.
 --
 -- A recipient's states, and who moves it:
 --
@@ -68,7 +68,8 @@
 -- this, so it is kept short, and what would be a remark inside a statement stands above it.
 
 -- A message is written once and never changed. key: 16 random octets that make a second import of
--- one file do nothing. ret, envid, and notify and orcpt of a recipient: RFC 3461.
+-- one file do nothing. ret, envid, and notify and orcpt of a recipient: RFC 3461. notice: one of our own
+-- (a bounce, a warning), which is never bounced itself.
 CREATE TABLE message(
  id INTEGER PRIMARY KEY AUTOINCREMENT,
  key BLOB NOT NULL UNIQUE CONSTRAINT "key: a blob of 16 octets"
@@ -89,7 +90,8 @@ CREATE TABLE message(
  ret TEXT CONSTRAINT "ret: FULL or HDRS" CHECK(ret IN ('FULL','HDRS')),
  envid TEXT CONSTRAINT "envid: printable ASCII, at most 100 octets"
   CHECK(length(CAST(envid AS BLOB))<=100 AND envid NOT GLOB '*[^!-~]*')
-);
+, notice INTEGER NOT NULL DEFAULT 0 CONSTRAINT "notice: 0 or 1" CHECK(notice IN (0,1)));
+CREATE INDEX message_notice ON message(submitted) WHERE notice=1;
 
 -- The message as it will be sent: select data from content where message=17. crc: CRC-32C.
 CREATE TABLE content(
@@ -102,7 +104,8 @@ CREATE TABLE content(
 -- that the verdict of a try which was under way does not overwrite it. since: when its lifetime
 -- began. settled: when it became sent or failed. doubt_journal: its last try ended in doubt at the
 -- listener with this journal, which knows the token until doubt_until. bounce: the message that
--- told the sender. The four delays add up to what the sender waited for.
+-- told the sender; 0: none is to; NULL: not decided yet. warned: when the sender was told that it
+-- takes long. flow: flows take turns; made of uid, sender, and whether recipients are many. The delays add up to what the sender waited for.
 CREATE TABLE recipient(
  id INTEGER PRIMARY KEY AUTOINCREMENT,
  message INTEGER NOT NULL,
@@ -136,11 +139,14 @@ CREATE TABLE recipient(
   CHECK(length(CAST(notify AS BLOB))<=30 AND notify NOT GLOB '*[^A-Z,]*'),
  orcpt TEXT CONSTRAINT "orcpt: printable ASCII, at most 500 octets"
   CHECK(length(CAST(orcpt AS BLOB))<=500 AND orcpt NOT GLOB '*[^!-~]*')
-);
+, warned INTEGER, flow INTEGER NOT NULL DEFAULT 0 CONSTRAINT "flow: 0 to 63"
+  CHECK(typeof(flow)='integer' AND flow BETWEEN 0 AND 63));
 CREATE INDEX recipient_message ON recipient(message);
 CREATE INDEX recipient_open ON recipient(message) WHERE state IN ('queued','held');
-CREATE INDEX recipient_due ON recipient(next_try) WHERE state='queued';
+CREATE INDEX recipient_due ON recipient(flow,next_try) WHERE state='queued';
 CREATE INDEX recipient_settled ON recipient(state,settled) WHERE settled IS NOT NULL;
+CREATE INDEX recipient_untold ON recipient(message)
+ WHERE bounce IS NULL AND (state='failed' OR state='sent' AND instr(notify,'SUCCESS')>0);
 
 -- One try at one recipient; or, by default, one change by hand. Kept when the message goes.
 CREATE TABLE attempt(
@@ -175,6 +181,26 @@ CREATE TABLE place(
  message INTEGER NOT NULL,
  PRIMARY KEY(uid,place)
 ) WITHOUT ROWID;
+
+-- What flushers know of the relays of a road (the pattern of its route, '' that of `relay`): until when
+-- it is not asked, since when it is down, why. To delete a row is to ask again now.
+CREATE TABLE road(
+ road TEXT NOT NULL,
+ relay TEXT NOT NULL,
+ resume_at INTEGER NOT NULL DEFAULT 0,
+ down_since INTEGER,
+ reason TEXT NOT NULL DEFAULT '',
+ PRIMARY KEY(road,relay)
+) WITHOUT ROWID;
+
+-- A time for which all relays of a road were down; ended is NULL while they are.
+CREATE TABLE outage(
+ id INTEGER PRIMARY KEY,
+ road TEXT NOT NULL,
+ began INTEGER NOT NULL,
+ ended INTEGER,
+ reason TEXT NOT NULL DEFAULT ''
+);
 
 -- What happened in an hour (at: hours since 1970), counted as it happens: recipients submitted,
 -- delivered, put off, failed; octets submitted; the longest wait for a delivery.
@@ -225,6 +251,19 @@ CREATE VIEW hourly AS SELECT
  submitted, delivered, deferred, failed, bytes, slowest_ms/1000.0 AS slowest
 FROM hour;
 
+CREATE VIEW roads AS SELECT
+ road, relay,
+ datetime(nullif(resume_at,0)/1000,'unixepoch','localtime') AS next_try,
+ datetime(down_since/1000,'unixepoch','localtime') AS down_since, reason
+FROM road;
+
+CREATE VIEW outages AS SELECT
+ road,
+ datetime(began/1000,'unixepoch','localtime') AS began,
+ datetime(ended/1000,'unixepoch','localtime') AS ended,
+ (coalesce(ended,1000*strftime('%s','now'))-began)/1000 AS seconds, reason
+FROM outage;
+
 -- A domain is what stands after the last @. last_reply is of its youngest recipient whose last try
 -- was not taken: beside one max() SQLite shows the other columns of that row.
 CREATE VIEW by_domain AS SELECT
@@ -246,7 +285,7 @@ END;
 CREATE TRIGGER recipient_entry BEFORE INSERT ON recipient BEGIN
  SELECT RAISE(ABORT,'a recipient can''t be added: submit the message again, to this one alone');
 END;
-CREATE TRIGGER attempt_fixed BEFORE UPDATE ON attempt BEGIN
+CREATE TRIGGER attempt_fixed BEFORE UPDATE ON attempt WHEN old.relay<>'by hand' OR old.reply<>'' BEGIN
  SELECT RAISE(ABORT,'what happened can''t be changed');
 END;
 CREATE TRIGGER message_fixed BEFORE UPDATE ON message BEGIN
@@ -259,10 +298,12 @@ CREATE TRIGGER content_needed BEFORE DELETE ON content
 WHEN EXISTS(SELECT 1 FROM recipient WHERE message=old.message AND state IN ('queued','held')) BEGIN
  SELECT RAISE(ABORT,'content is needed while a recipient is queued or held: delete from message instead, to drop it');
 END;
--- recipient_changed raises version with whatever else it sets: that is how this one knows it.
+-- recipient_changed has put an attempt without a reply before it sets these: that is how this one
+-- knows it.
 CREATE TRIGGER recipient_fixed BEFORE UPDATE OF id,rowid,_rowid_,oid,message,once,tries,since,settled,
  last_code,last_reply,doubt_journal,doubt_until,ses_id,queued_ms,connect_ms,hop_ms,ses_ms,bounce,notify,
- orcpt ON recipient WHEN new.version=old.version OR (new.id,new.message)<>(old.id,old.message) BEGIN
+ orcpt,version,warned,flow ON recipient WHEN NOT EXISTS(SELECT 1 FROM attempt WHERE
+ id=(SELECT max(id) FROM attempt) AND (recipient,relay,reply)=(old.id,'by hand','')) BEGIN
  SELECT RAISE(ABORT,'only state, address and next_try of a recipient can be changed');
 END;
 -- To hold a message passes over its recipients that are settled: a release would send to them again.
@@ -283,10 +324,12 @@ END; END;
 -- What follows from a change. Another state or address raises version, and queued is due now; what
 -- is to be sent anew (after sent or failed, or to another address) begins anew, with a new token,
 -- unless its last try, to the same address, is in doubt. Queued that was queued already is due now,
--- and keeps its version: a try that is under way still counts. All of it is noted.
+-- and keeps its version: a try that is under way still counts. All of it is noted: first a row without
+-- words, for recipient_fixed, and then the words.
 CREATE TRIGGER recipient_changed AFTER UPDATE OF state,address,next_try ON recipient
 WHEN new.version=old.version AND (new.state='queued'
  OR (new.state,new.address,new.next_try)<>(old.state,old.address,old.next_try)) BEGIN
+ INSERT INTO attempt(message,recipient,address,reply) VALUES(new.message,new.id,new.address,'');
  UPDATE recipient SET version=version+1,
   next_try=CASE state WHEN 'queued'
    THEN 1000*strftime('%s','now') ELSE next_try END,
@@ -294,7 +337,7 @@ WHEN new.version=old.version AND (new.state='queued'
    ELSE 1000*strftime('%s','now') END,
   doubt_journal=CASE WHEN state='sent' OR address<>old.address THEN '' ELSE doubt_journal END
  WHERE id=new.id AND (new.state,new.address)<>(old.state,old.address);
- UPDATE recipient SET version=version+1, tries=0, bounce=NULL,
+ UPDATE recipient SET version=version+1, tries=0, bounce=NULL, warned=NULL,
   since=1000*strftime('%s','now'),
   once=CASE doubt_journal WHEN '' THEN randomblob(16) ELSE once END
  WHERE id=new.id AND (new.address<>old.address
@@ -302,12 +345,11 @@ WHEN new.version=old.version AND (new.state='queued'
  UPDATE recipient SET next_try=1000*strftime('%s','now')
  WHERE id=new.id AND (new.state,new.address,new.next_try)=('queued',old.address,old.next_try)
   AND old.state='queued';
- INSERT INTO attempt(message,recipient,address,reply) VALUES(new.message,new.id,new.address,
-  ltrim(CASE new.state WHEN old.state THEN '' ELSE old.state||' to '||new.state END
+ UPDATE attempt SET reply=ltrim(CASE new.state WHEN old.state THEN '' ELSE old.state||' to '||new.state END
    ||CASE new.address WHEN old.address THEN '' ELSE ', address was '||old.address END
    ||CASE WHEN (new.state,new.address)<>(old.state,old.address) THEN ''
     WHEN new.next_try=old.next_try THEN 'due now' ELSE 'next try at '
-    ||datetime(new.next_try/1000,'unixepoch','localtime') END,', '));
+    ||datetime(new.next_try/1000,'unixepoch','localtime') END,', ') WHERE id=last_insert_rowid();
 END;
 CREATE TRIGGER recipient_dropped AFTER DELETE ON recipient BEGIN
  INSERT INTO attempt(message,recipient,address,reply)

@@ -20,12 +20,12 @@ static const struct {
 
 	/* put.c */
 	[SQL_PUT_MESSAGE] = { PUT,
-		"INSERT INTO message(key,submitted,uid,sender,size,eightbit,message_id,ret,envid)"
-		" VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9) ON CONFLICT(key) DO NOTHING" },
+		"INSERT INTO message(key,submitted,uid,sender,size,eightbit,message_id,ret,envid,"
+		"notice) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10) ON CONFLICT(key) DO NOTHING" },
 	[SQL_PUT_CONTENT] = { PUT, "INSERT INTO content(message,crc,data) VALUES(?1,?2,?3)" },
 	[SQL_PUT_RECIPIENT] = { PUT,
-		"INSERT INTO recipient(message,address,once,next_try,since,notify,orcpt)"
-		" VALUES(?1,?2,?3,?4,?4,?5,?6)" },
+		"INSERT INTO recipient(message,address,once,next_try,since,notify,orcpt,flow)"
+		" VALUES(?1,?2,?3,?4,?4,?5,?6,?7)" },
 	[SQL_PUT_HOUR] = { PUT,
 		"INSERT INTO hour(at,submitted,bytes) VALUES(?1,?2,?3) ON CONFLICT(at) DO UPDATE"
 		" SET submitted=submitted+excluded.submitted,bytes=bytes+excluded.bytes" },
@@ -41,30 +41,34 @@ static const struct {
 	[SQL_PLACE_TAKE] = { 0,
 		"INSERT OR REPLACE INTO place(uid,place,message) VALUES(?1,?2,?3)" },
 
-/* due.c. A message stands where the first of its due recipients stands in the index.
- * ?1 the time and ?2 the recipient after which to look, ?3 the end of the range, ?4 ?5 what
- * is due (up to now, or beyond the horizon). In two steps, same time and later, so that a
- * million rows of the same time (an UPDATE by hand) are still walked in linear time. */
+/* due.c. A message stands where the first of its due recipients stands in the index of its flow,
+ * ?6. ?1 the time and ?2 the recipient after which to look, ?3 the end of the range, ?4 ?5 what is
+ * due (up to now, or beyond the horizon). In two steps, same time and later, so that a million rows
+ * of the same time (an UPDATE by hand) are still walked in linear time. */
 #define NOT_FIRST                                                                                  \
 	" AND NOT EXISTS(SELECT 1 FROM recipient AS o WHERE o.message=r.message"                   \
 	"  AND o.state IN ('queued','held') AND o.state='queued'"                                  \
 	"  AND (+o.next_try<=?4 OR +o.next_try>?5)"                                                \
 	"  AND (+o.next_try<r.next_try OR +o.next_try=r.next_try AND +o.id<r.id))"                 \
 	" ORDER BY r.next_try,r.id LIMIT 1"
-	[SQL_DUE_SAME] = { WORK, "SELECT r.next_try,r.id,r.message FROM recipient AS r"
-				 " WHERE r.state='queued' AND r.next_try=?1 AND r.id>?2 AND "
-				 "r.next_try<=?3" NOT_FIRST },
-	[SQL_DUE_LATER] = { WORK, "SELECT r.next_try,r.id,r.message FROM recipient AS r"
-				  " WHERE r.state='queued' AND r.next_try>?1 AND r.next_try<=?3 "
-				  "AND ?2=?2" NOT_FIRST },
+	[SQL_DUE_SAME] = { WORK,
+		"SELECT r.next_try,r.id,r.message FROM recipient AS r"
+		" WHERE r.state='queued' AND r.flow=?6 AND r.next_try=?1 AND r.id>?2 AND "
+		"r.next_try<=?3" NOT_FIRST },
+	[SQL_DUE_LATER] = { WORK,
+		"SELECT r.next_try,r.id,r.message FROM recipient AS r"
+		" WHERE r.state='queued' AND r.flow=?6 AND r.next_try>?1 AND r.next_try<=?3 "
+		"AND ?2=?2" NOT_FIRST },
 	[SQL_DUE_OF_MESSAGE] = { WORK,
 		"SELECT r.id,r.version,r.address,r.once,r.tries,r.next_try,r.since,m.submitted,"
-		"m.size,r.doubt_journal,r.doubt_until,r.notify,r.orcpt"
+		"m.size,r.doubt_journal,r.doubt_until,r.notify,r.orcpt,m.notice,r.warned"
 		" FROM recipient AS r LEFT JOIN message AS m ON m.id=r.message"
 		" WHERE r.message=?1 AND r.state IN ('queued','held') AND r.state='queued'"
 		" AND (+r.next_try<=?2 OR +r.next_try>?3) AND r.id>?4 ORDER BY r.id LIMIT ?5" },
 	[SQL_NEXT_DUE] = { WORK,
-		"SELECT next_try FROM recipient WHERE state='queued' ORDER BY next_try LIMIT 1" },
+		"WITH RECURSIVE f(n) AS (SELECT 0 UNION ALL SELECT n+1 FROM f WHERE n<63)"
+		" SELECT min((SELECT next_try FROM recipient WHERE state='queued' AND flow=n"
+		" ORDER BY next_try LIMIT 1)) FROM f" },
 	[SQL_WAITING] = { WORK,
 		"SELECT count(CASE WHEN next_try<=?1 OR next_try>?2 THEN 1 END),count(*)"
 		" FROM recipient WHERE state='queued'" },

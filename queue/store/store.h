@@ -54,6 +54,7 @@ struct store_submission {
 	const char *sender;     /* "" is the null sender */
 	const char *message_id; /* as in the header, with its angle brackets; "" when it has none */
 	bool eightbit;
+	bool notice; /* one of our own: a bounce, a warning */
 	const char *ret, *envid;
 	struct span content; /* normalised; may be a mapped file; written in pieces when large */
 	const struct store_rcpt *rcpt;
@@ -78,6 +79,8 @@ struct store_due { /* valid during the callback only */
 		*doubt_journal; /* "" unless the last try ended in doubt: the journal it was at */
 	int64_t doubt_until;    /* wall ms until which that journal will know the token */
 	const char *notify, *orcpt;
+	bool notice;    /* one of our own: a bounce, a warning */
+	int64_t warned; /* when its sender was told that it takes long; 0: he was not */
 };
 /* Calls fn for recipients that are queued and due at `now`, those longest due first, all due
  * recipients of a message together, until it answers false or `limit` recipients have been shown.

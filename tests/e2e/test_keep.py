@@ -99,7 +99,7 @@ def spread(queue, count, step=HOUR):
         "begin immediate",
         f"""with recursive n(i) as (select 0 union all select i+1 from n where i<{count - 1})
             insert into message select null,randomblob(16),{time.time_ns() // 1_000_000}-i*{step},0,'',
-            2,0,'',null,null from n""",
+            2,0,'',null,null,0 from n""",
         "insert into content select id,0,x'0d0a' from message",
         """insert into recipient(message,address,once,state,next_try,since,settled)
             select id,'a@example.net',randomblob(16),'failed',submitted,submitted,submitted

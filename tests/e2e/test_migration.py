@@ -54,10 +54,10 @@ def old(way):
 def test_from_version_1_with_its_data(old):
     refused = old.run_flush()
     assert refused.returncode == 78
-    assert b"is of version 1, and this program knows version 2: migrate it with" in refused.stderr
+    assert b"is of version 1, and this program knows version 3: migrate it with" in refused.stderr
     done = old.run_flush("--init")
     assert (done.returncode, done.stdout.decode()) == \
-        (0, f"{old.database}: brought from version 1 to 2\n")
+        (0, f"{old.database}: brought from version 1 to 3\n")
     assert old.run_flush("--init").stdout.endswith(b"is there, and up to date\n")
     old.sql("update recipient set state='queued' where state='queued'")  # due now
     assert old.flush().sent == 4
@@ -73,14 +73,14 @@ def test_from_version_1_with_its_data(old):
 
 
 def test_senders_go_on_while_it_is_done(old):
-    """They find version 1, the lock held, or version 2: each is accepted; cron's flusher, too."""
+    """They find version 1, the lock held, or version 3: each is accepted; cron's flusher, too."""
     addresses = [f"r{i}@example.net" for i in range(40)]
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         sent = [pool.submit(submit, old, a) for a in addresses]
         flushers = [pool.submit(old.run_flush) for _ in range(2)]
         sent[10].result()
         done = old.run_flush("--init")
-        assert done.returncode == 0 and b"brought from version 1 to 2" in done.stdout, done
+        assert done.returncode == 0 and b"brought from version 1 to 3" in done.stdout, done
         for one in sent:
             assert one.result().returncode == 0, one.result().stderr
         assert {one.result().returncode for one in flushers} <= {0, 78}
@@ -115,7 +115,7 @@ def test_an_old_sendmail_that_waits_for_the_lock_meanwhile(way, wait_for):
         wait_for(lambda: waiters(lock) == 3)
         assert way.incoming.names == []
         db.execute("alter table recipient add column later integer not null default 0")
-        db.execute("pragma user_version=3")
+        db.execute("pragma user_version=4")
         db.execute("commit")
     for one in old:
         assert one.wait(30) == 0, one.stderr.read()
@@ -126,7 +126,7 @@ def test_an_old_sendmail_that_waits_for_the_lock_meanwhile(way, wait_for):
     done = way.run_flush("--init")
     assert done.returncode == 78 and b"this program is too old for it" in done.stderr, "no way back"
     # The package is brought up to date too: it knows that version.
-    way.sql("pragma user_version=2")
+    way.sql("pragma user_version=3")
     assert way.flush().code == 0
     check_arrived(way.ses, [f"r{i}@example.net" for i in range(3)])
     way.whole()

@@ -16,8 +16,8 @@ insert into message(key,submitted,uid,sender,size,eightbit,message_id)
 select randomblob(16),1795000000000+i,0,'app'||(i%100)||'@example.com',300,0,'<'||i||'@example.com>'
 from n;
 insert into content(message,crc,data) select id,0,randomblob(300) from message;
-insert into recipient(message,address,once,next_try,since)
-select id,'kunde'||id||'@example.net',randomblob(16),1000*strftime('%s','now','+50 minutes')+id%10000,submitted from message;
+insert into recipient(message,address,once,flow,next_try,since)
+select id,'kunde'||id||'@example.net',randomblob(16),id%64,1000*strftime('%s','now','+50 minutes')+id%10000,submitted from message;
 commit;
 pragma wal_checkpoint(truncate);
 """

@@ -145,7 +145,7 @@ static void test_cost_with_many(void **state)
 	int64_t before = cost(f, 0, 0);
 	by_hand(f, "WITH RECURSIVE n(i) AS (SELECT 100 UNION ALL SELECT i+1 FROM n WHERE i<20099)"
 		   " INSERT INTO message SELECT i,randomblob(16),1800000000000,1000,'',2,0,'',"
-		   "NULL,NULL FROM n");
+		   "NULL,NULL,0 FROM n");
 	by_hand(f, "INSERT INTO recipient(message,address,once,next_try,since)"
 		   " SELECT id,'a@example.com',randomblob(16),submitted,submitted FROM message"
 		   " WHERE id>=100");

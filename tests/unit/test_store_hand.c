@@ -43,6 +43,13 @@ static void wrong_ones_are_refused(void **state)
 		{ "update recipient set tries=-1", "only state, address" },
 		{ "update recipient set ses_id='x'", "only state, address" },
 		{ "update recipient set message=2", "only state, address" },
+		{ "update recipient set version=version+1", "only state, address" },
+		{ "update recipient set version=version+1, tries=0, once=randomblob(16)",
+			"only state, address" },
+		{ "update recipient set state='held', version=version+1", "only state, address" },
+		{ "update recipient set warned=0", "only state, address" },
+		{ "update recipient set flow=1", "only state, address" },
+		{ "update message set notice=1", "a message can't be changed" },
 		{ "update recipient set id=9 where id=1", "only state, address" },
 		{ "update message set size=-1", "a message can't be changed" },
 		{ "update message set sender='b@x'", "a message can't be changed" },
@@ -88,6 +95,9 @@ static void attempts_and_numbers(void **state)
 	put(f);
 	by_hand(f, "update recipient set state='held'");
 	refused(f, "update attempt set reply='never'", "what happened can't be changed");
+	/* A change that was noted does not open the door to others. */
+	refused(f, "update recipient set version=version+1, tries=0 where id=1",
+		"only state, address");
 	sqlite3_db_config(f->hand, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
 	refused(f,
 		"insert into message(key,submitted,uid,sender,size,eightbit,message_id)"
@@ -98,6 +108,9 @@ static void attempts_and_numbers(void **state)
 		" values('short',0,0,'',5,0,'')",
 		"key: a blob of 16 octets");
 	refused(f, "update recipient set tries=-1", "tries: 0 to");
+	refused(f, "update recipient set flow=64", "flow: 0 to 63");
+	refused(f, "update recipient set flow='x'", "flow: 0 to 63");
+	refused(f, "update message set notice=2", "notice: 0 or 1");
 }
 
 /* To hold a message is to hold what of it waits: what is settled would go out again at its release.

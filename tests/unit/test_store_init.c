@@ -80,7 +80,7 @@ static void makes_everything_private(void **state)
 	ask_is(f, "pragma journal_mode", "wal");
 	ask_is(f, "pragma auto_vacuum", "2");
 	ask_is(f, "pragma page_size", "4096");
-	ask_is(f, "pragma user_version", "2");
+	ask_is(f, "pragma user_version", "3");
 	fixture_close(f);
 	assert_int_equal(access(in(f, "queue.db-wal"), F_OK), 0);
 }
@@ -114,7 +114,7 @@ static void what_is_no_queue_is_left_alone(void **state)
 
 	/* Our mark, but not our tables. */
 	plain_database(f->path, "pragma journal_mode=wal; pragma application_id=0x63656e6d;"
-				"pragma user_version=2");
+				"pragma user_version=3");
 	open_fails(f, EX_CONFIG, "not as this program knows it");
 }
 
@@ -122,7 +122,7 @@ static void other_versions(void **state)
 {
 	struct fixture *f = *state;
 	fixture_init(f);
-	plain_database(f->path, "pragma user_version=3");
+	plain_database(f->path, "pragma user_version=4");
 	open_fails(f, EX_CONFIG, "this program is too old for it");
 	init_fails(f, EX_CONFIG, "this program is too old for it");
 	plain_database(f->path, "pragma user_version=0");
@@ -138,12 +138,12 @@ static void an_upgrade_comes_between(void **state)
 	int64_t id;
 	fixture_init(f);
 	fixture_open(f);
-	by_hand(f, "pragma user_version=3");
+	by_hand(f, "pragma user_version=4");
 	fixture_mail(&x, "x", "a@x", NULL);
 	assert_int_equal(store_put(f->s, &x.m, &id, &e), -1);
 	assert_int_equal(e.code, EX_CONFIG);
 	ask_is(f, "select count(*) from message", "0");
-	by_hand(f, "pragma user_version=2");
+	by_hand(f, "pragma user_version=3");
 	fixture_put(f, &x.m);
 }
 

@@ -231,7 +231,7 @@ static void test_many_of_one_moment(void **state)
 	sqlite3_db_config(f->hand, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
 	by_hand(f, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<1000)"
 		   " INSERT INTO message SELECT i,randomblob(16),1800000000000,0,'',2,0,'',"
-		   "NULL,NULL FROM n");
+		   "NULL,NULL,0 FROM n");
 	by_hand(f, "INSERT INTO content SELECT id,0,x'0d0a' FROM message");
 	by_hand(f, "INSERT INTO recipient(message,address,once,state,next_try,since,settled)"
 		   " SELECT id,'a@example.com',randomblob(16),'failed',submitted,submitted,"
