@@ -4,7 +4,8 @@
  *   store --due--> batch --load, submit--> link ... done --> verdict --> settlement --> store
  *
  * batch.c takes what is due, send.c puts it on the wire, settle.c passes the verdicts and writes
- * them back, route.c keeps the relays and their connections, loop.c turns the wheel (wheel.h).
+ * them back, loop.c turns the wheel (wheel.h). Of the roads, route.c knows which recipient takes
+ * which, ways.c keeps the connections, road.c knows which relay may be asked.
  */
 #ifndef CENMAIL_FLUSHER_H
 #define CENMAIL_FLUSHER_H
@@ -16,17 +17,25 @@
 #include "store/store.h"
 #include "wire/link.h"
 
-#define FLUSH_TAKE_MAX    1024  /* recipients taken from the queue at once */
-#define FLUSH_LOW_WATER   256   /* recipients in hand and waiting, below which more are taken */
-#define FLUSH_BATCH_MAX   50    /* recipients of a batch: SES's own limit */
-#define FLUSH_SETTLE_MAX  256   /* settlements that are written back at once */
-#define FLUSH_SETTLE_MS   10    /* and how old one may get before */
-#define FLUSH_IDLE_MS     5000  /* a connection to a peer without XONCE is kept so long */
-#define FLUSH_LAST_MS     30000 /* for what is in flight, when the flusher has to go */
-#define FLUSH_OPENING_MS  30000 /* from connect to ready, where there is another relay */
-#define FLUSH_TX_MS       (10 * 60 * 1000)
-#define FLUSH_BACKOFF_MIN 1000
-#define FLUSH_BACKOFF_MAX 30000
+#define FLUSH_TAKE_MAX   1024  /* recipients taken from the queue at once */
+#define FLUSH_LOW_WATER  256   /* recipients in hand and waiting, below which more are taken */
+#define FLUSH_BATCH_MAX  50    /* recipients of a batch: SES's own limit */
+#define FLUSH_SETTLE_MAX 256   /* settlements that are written back at once */
+#define FLUSH_SETTLE_MS  10    /* and how old one may get before */
+#define FLUSH_IDLE_MS    5000  /* a connection to a peer without XONCE is kept so long */
+#define FLUSH_LAST_MS    30000 /* for what is in flight, when the flusher has to go */
+#define FLUSH_OPENING_MS 30000 /* from connect to ready, where there is another relay */
+#define FLUSH_TX_MS      (10 * 60 * 1000)
+#define FLUSH_CONNECT_MS 10000 /* of it: for the connection */
+#define FLUSH_BACKOFF_MIN                                                                          \
+	1000 /* a relay that failed is asked again after, and then twice that…                   \
+	      */
+#define FLUSH_BACKOFF_MAX   30000   /* up to this where there is no other */
+#define FLUSH_RETURN_MS     300000  /* or this, or retry_max, while another one is in use */
+#define FLUSH_PAUSE_MAX     3600000 /* whatever was said, a relay is asked again after */
+#define FLUSH_MORE_MS       60000   /* one connection more is tried at a relay that had enough */
+#define FLUSH_ROAD_MS       1000    /* what is known of a road is written no more often */
+#define FLUSH_ROAD_AGAIN_MS 10000   /* after the queue could not be written */
 
 /* One recipient in hand: taken from the queue, not yet settled. */
 struct hand {
@@ -62,34 +71,49 @@ struct batch {
 struct relay_end { /* one next hop of a route */
 	struct relay relay;
 	struct tls_context *tls;
+	int64_t resume_at; /* monotonic ms: it is not asked before; 0: it may be */
+	bool paused;       /* for that it asked us to wait, and not for a fault */
+	int64_t backoff_ms;
+	int64_t down_since; /* wall ms; 0: well */
+	char reason[200];
+	unsigned most;   /* connections that it takes, fewer than it should; 0: not known */
+	int64_t more_at; /* monotonic ms: when one more is tried */
 };
 
 struct way { /* one of a route's connections */
 	struct link *link;
-	const struct relay_end *end; /* what it leads to */
-	int64_t idle_since;          /* monotonic ms; 0: not idle */
-	bool used;                   /* it has been ready */
-	bool charged;                /* its set-up has been counted in a message's delay */
-	struct window window;        /* for a peer with a journal */
+	struct relay_end *end; /* what it leads to */
+	int64_t idle_since;    /* monotonic ms; 0: not idle */
+	bool used;             /* it has been ready */
+	bool answered;         /* a message over it was, and the last answer was no fault */
+	bool charged;          /* its set-up has been counted in a message's delay */
+	struct window window;  /* for a peer with a journal */
 };
 
 struct route {
-	const char *pattern; /* NULL: all that no other route wants */
+	const char *pattern; /* "": all that no other route wants */
 	struct relay_end *end;
-	unsigned ends, at; /* at: the one in use */
-	struct way *way;
+	unsigned ends, at; /* at: the one in use, or the next to be asked */
+	struct way *way;   /* one more than there may be connections, for a probe */
 	unsigned ways;
 	struct batch *first, *last; /* waiting for a connection or for room, oldest first */
 	unsigned waiting;           /* recipients in them */
-	int64_t resume_at;          /* monotonic ms: backing off or paused until then; 0: not */
+	int64_t resume_at;          /* monotonic ms: no relay may be asked until then; 0: one may */
 	int64_t keep_after;         /* monotonic ms: no idle connection is opened before */
-	int64_t backoff_ms;
-	unsigned failed_ends; /* relays that have failed in a row */
-	bool down;            /* the last that was heard of the road is a fault */
-	bool refused;         /* the operator has been told that the account is */
-	bool seeking;         /* closes its connections, to ask the next relay's journal */
-	unsigned sought;      /* relays that were asked in a row */
-	int64_t sought_at;    /* monotonic ms: the first of them */
+	bool seeking;               /* closes its connections, and then turns to seek_to */
+	unsigned seek_to;
+	unsigned sought;   /* relays whose journals were asked in a row */
+	int64_t sought_at; /* monotonic ms: the first of them */
+	int64_t probe_at;  /* monotonic ms: no relay before the one in use is asked until then */
+
+	int64_t down_since; /* wall ms: all its relays are down; 0: not */
+	int64_t hours;      /* of that, as far as the log has been told */
+	bool refused;       /* the operator has been told that the account is */
+	bool noted;         /* on the messages whose turn it was */
+	bool dirty;         /* what is known has changed since it was stored */
+	unsigned stored_at; /* the relay in use, as stored */
+	int64_t store_at;   /* monotonic ms: not written before */
+	bool unstored;      /* the last time it could not be */
 };
 
 struct flush_stats {
@@ -129,19 +153,50 @@ int batch_split(struct batch *b, unsigned n, struct err *e);
 int route_open_all(struct flusher *f, struct err *e);
 void route_close_all(struct flusher *f);
 struct route *route_for(struct flusher *f, const char *address);
+
+/* --- ways.c --- */
 /* Opens a connection where there is work and the backoff allows. */
 void route_tend(struct flusher *f, struct route *r, int64_t now);
+/* The connection can take messages. */
+void route_ready(struct flusher *f, struct route *r, struct way *w, int64_t now);
 /* A connection has ended: frees it, and says what that means for the road. */
 void route_ended(struct flusher *f, struct route *r, struct way *w, int64_t now);
-/* At least so long; a longer pause stays. */
-void route_pause(struct route *r, int64_t ms, int64_t now);
-/* A message was answered: the faults before it are history. */
-void route_well(struct route *r);
+/* A recipient was answered over it (or not): what that means for the road. */
+void route_answered(struct flusher *f, struct way *w, const struct outcome *o,
+	const struct verdict *v, struct route *r);
+/* Whether messages may be given to it now. */
+bool route_takes(const struct route *r, const struct way *w);
 /* A batch has to go to a journal that another relay of the route may have: turns to the next one,
  * when the connections of this one are done. False: all have been asked in the last again_ms. */
 bool route_seek(struct route *r, int64_t again_ms, int64_t now);
-/* Whether it may send now: not backing off. */
+/* Whether it may send now: some relay may be asked. */
 bool route_open(const struct route *r, int64_t now);
+/* When route_tend has something to do, monotonic ms; INT64_MAX: not by itself. */
+int64_t route_deadline(const struct route *r);
+/* Whether some route is asking a relay whether it is well again. */
+bool route_probing(const struct flusher *f);
+/* The connection ends when what is in flight is answered. */
+void way_free(struct flusher *f, struct way *w);
+
+/* --- road.c --- */
+/* What flushers before this one have learnt. 0 or -1. */
+int road_read(struct flusher *f, struct err *e);
+/* Stores what has changed, now and then, or all of it now. What can't be stored is tried again. */
+void road_write(struct flusher *f, bool all, int64_t now);
+/* Turns to the first relay that may be asked, if the one in use may not. */
+void road_choose(struct route *r, int64_t now);
+/* The same, to this one, as soon as the connections to others are done. */
+void road_turn(struct route *r, unsigned to);
+/* When the turn can be made, makes it. */
+void road_turned(struct route *r);
+bool road_end_open(const struct relay_end *end, int64_t now);
+/* The relay failed: it is not asked for a while, at least ms. */
+void road_failed(struct flusher *f, struct route *r, struct relay_end *end,
+	const struct outcome *fault, int64_t ms, int64_t now);
+/* It asked us to wait. */
+void road_paused(struct route *r, struct relay_end *end, const char *why, int64_t ms, int64_t now);
+/* It answered: the faults before are history. */
+void road_well(struct route *r, struct relay_end *end);
 
 /* --- flight.c --- */
 /* Messages given to connections whose verdicts have not been passed. */
@@ -164,7 +219,7 @@ int settle_open(struct flusher *f, struct err *e);
 void settle_close(struct flusher *f);
 /* Takes back what the connection has done with, and passes the verdicts. */
 void settle_collect(struct flusher *f, struct way *w, int64_t now);
-/* A fault of the road to `relay`, noted on the messages whose turn it was; they stay due. */
+/* A fault of the road to `relay` is noted on the messages whose turn it was; they stay due. */
 void settle_road(
 	struct flusher *f, struct route *r, const char *relay, const struct outcome *fault);
 /* What is stored can't be trusted: held, with the reason. Takes the batch. */

@@ -109,6 +109,8 @@ static void rest(struct flusher *f, const struct route *r, struct way *w, int64_
 
 	if (client_state(c) != CLIENT_READY || client_flying(c) > 0)
 		return;
+	if (r->seeking && w->end == &r->end[r->seek_to] && !f->closing)
+		return;
 	if (f->closing || !f->linger || r->seeking || now >= wheel_idle_until(w))
 		client_quit(c, now);
 }
@@ -133,6 +135,7 @@ static int serve(struct wheel *w, int64_t now, struct err *e)
 	int gave;
 
 	w->hurry = false;
+	road_write(f, false, now);
 	for (unsigned i = 0; i < f->routes; i++) {
 		struct route *r = &f->route[i];
 
@@ -165,7 +168,7 @@ static void collect(struct flusher *f, int64_t now)
 				continue;
 			c = link_client(way->link);
 			if (client_state(c) == CLIENT_READY)
-				way->used = true;
+				route_ready(f, r, way, now);
 			settle_collect(f, way, now);
 			if (client_state(c) == CLIENT_DEAD && !client_has_done(c))
 				route_ended(f, r, way, now);
@@ -194,7 +197,7 @@ static bool nothing_left(const struct wheel *w, int64_t now)
 	const bool to_import = w->import && now >= w->import_at; /* if not, it has just failed */
 
 	return !f->look && flight_count(f) == 0 && settle_deadline(f) == INT64_MAX &&
-	       (f->closing || (flight_waiting(f, now) == 0 && !to_import));
+	       (f->closing || (flight_waiting(f, now) == 0 && !to_import && !route_probing(f)));
 }
 
 /* When it is idle: the WAL goes into the database, so that the next lone caller finds it small. */

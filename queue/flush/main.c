@@ -179,8 +179,11 @@ static int flush(struct flusher *f, const struct arguments *a, int signal_fd, st
 	}
 	if (store_open(&f->store, queue, STORE_FLUSH, f->conf->lock_wait, e) < 0)
 		goto out;
+	if (road_read(f, e) < 0)
+		goto out;
 	began = clock_mono_ms();
 	result = flusher_run(f, signal_fd, e);
+	road_write(f, true, clock_mono_ms());
 	route_close_all(f);
 	progress_free(f->progress);
 	f->progress = NULL;

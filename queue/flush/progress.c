@@ -166,7 +166,7 @@ static void look_at_roads(const struct flusher *f, int64_t now, struct progress_
 
 		if (r->waiting > 0 && closed > PAUSE_SHOWN && closed > v->closed_ms) {
 			v->closed_ms = closed;
-			v->down = r->down;
+			v->down = r->down_since != 0;
 		}
 	}
 }

@@ -171,7 +171,8 @@ int send_fill(struct flusher *f, struct route *r, int64_t now, struct err *e)
 		for (unsigned i = 0; i < r->ways && r->first && !r->seeking; i++) {
 			struct way *w = &r->way[i];
 
-			if (!has_room(w, (size_t)(r->first->size + f->headers.len)))
+			if (!route_takes(r, w) ||
+				!has_room(w, (size_t)(r->first->size + f->headers.len)))
 				continue;
 			if (send_one(f, r, w, now, e) < 0)
 				return -1;

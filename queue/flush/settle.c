@@ -199,8 +199,7 @@ static void tell_operator(struct route *r, const char *relay, const struct verdi
 	r->refused = true;
 }
 
-static void settle_rcpt(
-	struct flusher *f, struct batch *b, unsigned i, const struct way *w, int64_t now)
+static void settle_rcpt(struct flusher *f, struct batch *b, unsigned i, struct way *w)
 {
 	const struct ehlo *peer = client_ehlo(link_client(w->link));
 	const struct outcome *o = &b->rcpt[i].outcome;
@@ -221,10 +220,7 @@ static void settle_rcpt(
 		v.maybe_sent = true;
 	if (v.operator_fault)
 		tell_operator(b->route, w->end->relay.text, &v);
-	if (v.class == VERDICT_PACE || (v.class == VERDICT_ROAD && o->reply.code != 0))
-		route_pause(b->route, v.retry_ms > 0 ? v.retry_ms : FLUSH_BACKOFF_MAX, now);
-	if (v.class != VERDICT_ROAD && v.class != VERDICT_UNKNOWN)
-		route_well(b->route);
+	route_answered(f, w, o, &v, b->route);
 	row = add_row(f, b, h, w->end->relay.text, link_peer(w->link), &v);
 	set_retry(f, row, h, &v, peer->xonce);
 	set_doubt(f->settling, row, o, &v, peer);
@@ -243,7 +239,7 @@ void settle_collect(struct flusher *f, struct way *w, int64_t now)
 			window_answered(&w->window, b->ahead, t->ended - t->content_sent,
 				report_ses_ms(t->rcpt[0].outcome.reply.text) * 1000);
 		for (unsigned i = 0; i < b->hands; i++)
-			settle_rcpt(f, b, i, w, now);
+			settle_rcpt(f, b, i, w);
 		keep_until_written(f, b);
 	}
 	if (client_flying(c) == 0 && client_state(c) == CLIENT_READY && w->idle_since == 0)
@@ -273,7 +269,6 @@ void settle_road(struct flusher *f, struct route *r, const char *relay, const st
 	struct verdict v;
 
 	verdict_pass(fault, &(struct verdict_rules) { .sender = "", .recipient = "" }, &v);
-	report_road(relay, fault);
 	for (unsigned n = 0; n < NOTED_MAX && make_room(f) && (b = batch_pop(r)); n++)
 		settle_whole(f, b, relay, &v, &due);
 }

@@ -56,9 +56,8 @@ static unsigned prepare_poll(struct wheel *w, int64_t *ret_deadline)
 	for (unsigned i = 0; i < f->routes; i++) {
 		struct route *r = &f->route[i];
 
-		if (!f->closing && !f->unwritten && r->resume_at != 0 &&
-			r->resume_at < *ret_deadline)
-			*ret_deadline = r->resume_at;
+		if (!f->closing && !f->unwritten && route_deadline(r) < *ret_deadline)
+			*ret_deadline = route_deadline(r);
 		for (unsigned k = 0; k < r->ways; k++) {
 			struct link *l = r->way[k].link;
 			struct way *way = &r->way[k];

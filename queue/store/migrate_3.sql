@@ -18,6 +18,7 @@ CREATE INDEX recipient_due ON recipient(flow,next_try) WHERE state='queued';
 CREATE TABLE road(
  road TEXT NOT NULL,
  relay TEXT NOT NULL,
+ in_use INTEGER NOT NULL DEFAULT 0,
  resume_at INTEGER NOT NULL DEFAULT 0,
  down_since INTEGER,
  reason TEXT NOT NULL DEFAULT '',
@@ -28,10 +29,11 @@ CREATE TABLE outage(
  road TEXT NOT NULL,
  began INTEGER NOT NULL,
  ended INTEGER,
- reason TEXT NOT NULL DEFAULT ''
+ reason TEXT NOT NULL DEFAULT '',
+ hours INTEGER NOT NULL DEFAULT 0
 );
 CREATE VIEW roads AS SELECT
- road, relay,
+ road, relay, in_use,
  datetime(nullif(resume_at,0)/1000,'unixepoch','localtime') AS next_try,
  datetime(down_since/1000,'unixepoch','localtime') AS down_since, reason
 FROM road;

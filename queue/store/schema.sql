@@ -183,23 +183,27 @@ CREATE TABLE place(
 ) WITHOUT ROWID;
 
 -- What flushers know of the relays of a road (the pattern of its route, '' that of `relay`): until when
--- it is not asked, since when it is down, why. To delete a row is to ask again now.
+-- it is not asked, since when it is down, why; and which is in use:
+-- what was in flight when a flusher was killed is known there. To delete a row is to ask again now.
 CREATE TABLE road(
  road TEXT NOT NULL,
  relay TEXT NOT NULL,
+ in_use INTEGER NOT NULL DEFAULT 0,
  resume_at INTEGER NOT NULL DEFAULT 0,
  down_since INTEGER,
  reason TEXT NOT NULL DEFAULT '',
  PRIMARY KEY(road,relay)
 ) WITHOUT ROWID;
 
--- A time for which all relays of a road were down; ended is NULL while they are.
+-- A time for which all relays of a road were down; ended is NULL while they are. hours: of it, as far
+-- as the log was told.
 CREATE TABLE outage(
  id INTEGER PRIMARY KEY,
  road TEXT NOT NULL,
  began INTEGER NOT NULL,
  ended INTEGER,
- reason TEXT NOT NULL DEFAULT ''
+ reason TEXT NOT NULL DEFAULT '',
+ hours INTEGER NOT NULL DEFAULT 0
 );
 
 -- What happened in an hour (at: hours since 1970), counted as it happens: recipients submitted,
@@ -252,7 +256,7 @@ CREATE VIEW hourly AS SELECT
 FROM hour;
 
 CREATE VIEW roads AS SELECT
- road, relay,
+ road, relay, in_use,
  datetime(nullif(resume_at,0)/1000,'unixepoch','localtime') AS next_try,
  datetime(down_since/1000,'unixepoch','localtime') AS down_since, reason
 FROM road;

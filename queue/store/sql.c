@@ -106,6 +106,25 @@ static const struct {
 		"DELETE FROM content WHERE message=?1"
 		" AND NOT EXISTS(SELECT 1 FROM recipient WHERE message=?1 AND state<>'sent')" },
 
+	/* road.c */
+	[SQL_ROAD_READ] = { WORK,
+		"SELECT relay,in_use,resume_at,down_since,reason FROM road WHERE road=?1" },
+	[SQL_ROAD_CLEAR] = { WORK, "DELETE FROM road WHERE road=?1" },
+	[SQL_ROAD_WRITE] = { WORK,
+		"INSERT OR REPLACE INTO road(road,relay,in_use,resume_at,down_since,reason)"
+		" VALUES(?1,?2,?3,?4,?5,?6)" },
+	[SQL_OUTAGE_READ] = { WORK, "SELECT began,hours,reason FROM outage"
+				    " WHERE road=?1 AND ended IS NULL ORDER BY id LIMIT 1" },
+	[SQL_OUTAGE_NOTE] = { WORK,
+		"UPDATE outage SET hours=?1,reason=?2 WHERE road=?3 AND ended IS NULL" },
+	[SQL_OUTAGE_BEGIN] = { WORK,
+		"INSERT INTO outage(road,began,hours,reason) VALUES(?1,?2,?3,?4)" },
+	[SQL_OUTAGE_END] = { WORK, "UPDATE outage SET ended=max(?1,began)"
+				   " WHERE road=?2 AND ended IS NULL" },
+	[SQL_DROP_OUTAGES] = { WORK,
+		"DELETE FROM outage WHERE id IN"
+		" (SELECT id FROM outage WHERE ended<?1 ORDER BY id LIMIT ?2)" },
+
 /* keep.c. Those settled are gone through in the order of (settled, id), in two steps as what is due
  * is: a million may have been settled in one moment, by one UPDATE. */
 #define SETTLED                                                                                    \

@@ -139,6 +139,36 @@ struct store_settlement { /* one try at one recipient */
 int store_settle(struct store *s, const struct store_settlement *v, unsigned n, int64_t keep_sent,
 	bool *ret_done, struct err *e);
 
+/* --- what is known of a road (of a route's pattern; "": that of the key `relay`) --- */
+
+#define STORE_RELAY_MAX 319
+struct store_relay {
+	const char *relay;  /* scheme://host:port */
+	bool in_use;        /* messages may be under way over it */
+	int64_t resume_at;  /* it is not asked before; 0 */
+	int64_t down_since; /* 0: it is well */
+	char reason[256];
+};
+struct store_outage {  /* all relays of the road are down */
+	int64_t began; /* 0: they are not */
+	int64_t hours; /* of it that the log has been told of */
+	char reason[256];
+};
+struct store_road {
+	const char *road;
+	const struct store_relay *relay;
+	unsigned n;
+	struct store_outage outage;
+	int64_t now;          /* when an outage ends that lasted */
+	int64_t keep_history; /* ended ones older than that go */
+};
+/* Fills those of the n relays, whose names are set, of which something is stored; and the outage
+ * that lasts. A value out of range is as one that is not there. 0 or -1. */
+int store_road_read(struct store *s, const char *road, struct store_relay *relay, unsigned n,
+	struct store_outage *ret_outage, struct err *e);
+/* In one transaction; what was stored of the road before goes. */
+int store_road_write(struct store *s, const struct store_road *v, struct err *e);
+
 /* Checkpoints when the WAL is past its bound, or in any case when `idle`. Answers the octets that
  * the WAL then has: past STORE_WAL_LOUD somebody keeps a read transaction open, which is to be
  * logged. */
