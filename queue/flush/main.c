@@ -3,6 +3,7 @@
  * Parses, reads its configuration and secrets as root, becomes the owner of the queue, takes its
  * turn, runs, reports.
  */
+#include "flush/dry.h"
 #include "flush/flusher.h"
 #include "flush/progress.h"
 #include "flush/upkeep.h"
@@ -19,7 +20,7 @@
 
 struct arguments {
 	const char *conf;
-	bool verbose, once, init, check, vacuum;
+	bool verbose, once, init, check, vacuum, dry;
 };
 
 static const char usage[] =
@@ -27,7 +28,7 @@ static const char usage[] =
 	"       cenmail-flush --init [-C FILE]   create the queue, or bring it up to date\n"
 	"       cenmail-flush --vacuum [-C FILE]   "
 	"remove what is old, and give its room back, now\n"
-	"       cenmail-flush --check-config [-C FILE]\n"
+	"       cenmail-flush --dry-run | --check-config [-C FILE]\n"
 	"  -C FILE         the configuration; default CENMAIL_CONF or " CENMAIL_SYSCONFDIR
 	"/cenmail.conf\n"
 	"  -v              say at the end what was done, and on a terminal how far it is\n"
@@ -35,6 +36,8 @@ static const char usage[] =
 	"  --init          create the queue that the configuration names, or migrate it\n"
 	"  --vacuum        remove what is no longer kept, and make the queue's file as small as it "
 	"can be\n"
+	"  --dry-run       list what would be sent now and how, and what waits and why; send "
+	"nothing\n"
 	"  --check-config  print every key with its value in force\n"
 	"  --help, --version\n";
 
@@ -46,6 +49,7 @@ static int parse(int argc, char **argv, struct arguments *a)
 		{ "once", no_argument, NULL, 'o' },
 		{ "check-config", no_argument, NULL, 'c' },
 		{ "vacuum", no_argument, NULL, 'a' },
+		{ "dry-run", no_argument, NULL, 'd' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'V' },
 		{ 0 },
@@ -66,6 +70,8 @@ static int parse(int argc, char **argv, struct arguments *a)
 			a->check = true;
 		else if (c == 'a')
 			a->vacuum = true;
+		else if (c == 'd')
+			a->dry = true;
 		else if (c == 'h')
 			return fputs(usage, stdout) < 0 ? -1 : 0;
 		else if (c == 'V')
@@ -167,6 +173,10 @@ static int flush(struct flusher *f, const struct arguments *a, int signal_fd, st
 	if (sasl_start(true, false, e) < 0 || route_open_all(f, e) < 0 || add_headers(f, e) < 0 ||
 		become_owner(queue, e) < 0 || settle_open(f, e) < 0)
 		goto out;
+	if (a->dry) {
+		result = dry_run(f, e);
+		goto out;
+	}
 	if (a->verbose)
 		f->progress = progress_new(STDOUT_FILENO);
 	progress_say(f->progress, "waits for the flusher that runs");
@@ -235,6 +245,8 @@ int main(int argc, char **argv)
 	} else {
 		if (a.once)
 			conf.linger = 0;
+		if (a.dry)
+			sigprocmask(SIG_UNBLOCK, &set, NULL);
 		int signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 
 		result = signals < 0 ? err_sys(&e, EX_OSERR, "signalfd")

@@ -29,6 +29,7 @@ static void read_row(sqlite3_stmt *q, struct store_row *r)
 		.last_reply = r->reply,
 		.tries = tries > 0 && tries <= 1000000 ? (unsigned)tries : 0,
 		.next_try = sqlite3_column_int64(q, 10),
+		.doubt_until = sqlite3_column_int64(q, 11),
 	};
 }
 

@@ -161,7 +161,7 @@ static const struct {
 	/* list.c */
 	[SQL_LIST] = { LIST,
 		"SELECT r.message,r.id,m.submitted,m.uid,m.size,m.sender,r.address,r.state,"
-		"r.last_reply,r.tries,r.next_try"
+		"r.last_reply,r.tries,r.next_try,r.doubt_until"
 		" FROM recipient AS r CROSS JOIN message AS m ON m.id=r.message"
 		" WHERE r.state IN ('queued','held') AND (r.message,r.id)>(?1,?2)"
 		" ORDER BY r.message,r.id LIMIT ?3" },

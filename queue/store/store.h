@@ -196,6 +196,7 @@ struct store_listed { /* valid during the callback only */
 	const char *sender, *address, *state, *last_reply;
 	unsigned tries;
 	int64_t next_try;
+	int64_t doubt_until; /* as in store_due; 0: not in doubt */
 };
 /* Every recipient that is not settled, by message; those of one uid only, or of all ((uid_t)-1).
  * Pages by key: short transactions, none open while fn runs. */
