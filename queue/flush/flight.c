@@ -23,7 +23,7 @@ unsigned flight_waiting(const struct flusher *f, int64_t now)
 
 	for (unsigned i = 0; i < f->routes; i++)
 		if (route_open(&f->route[i], now))
-			n += f->route[i].waiting;
+			n += f->route[i].waiting.recipients;
 	return n;
 }
 

@@ -11,14 +11,16 @@
 #define CENMAIL_FLUSHER_H
 
 #include "base/conf.h"
+#include "flush/fair.h"
 #include "flush/idset.h"
 #include "flush/retry.h"
 #include "flush/window.h"
 #include "store/store.h"
 #include "wire/link.h"
 
-#define FLUSH_TAKE_MAX   1024  /* recipients taken from the queue at once */
-#define FLUSH_LOW_WATER  256   /* recipients in hand and waiting, below which more are taken */
+#define FLUSH_WAITING    1024  /* recipients of a road in hand and waiting, shared by its flows */
+#define FLUSH_FLOW_MIN   64    /* and what a flow may have of it at least */
+#define FLUSH_LOOKED_AT  2000  /* entries of the index that one look goes through, for each flow */
 #define FLUSH_BATCH_MAX  50    /* recipients of a batch: SES's own limit */
 #define FLUSH_SETTLE_MAX 256   /* settlements that are written back at once */
 #define FLUSH_SETTLE_MS  10    /* and how old one may get before */
@@ -51,9 +53,11 @@ struct hand {
 struct batch {
 	struct batch *next;
 	struct route *route;
+	unsigned char flow;
+	bool suspect; /* the connection ended with its last try: it goes alone */
 	int64_t message;
 	struct hand *hand;
-	unsigned hands;
+	unsigned hands, room;
 	uint64_t size;
 	int64_t taken_wall, taken_us; /* when it was taken from the queue */
 	int64_t answered_wall;        /* for all of it, so that it is due again together */
@@ -96,11 +100,14 @@ struct route {
 	unsigned ends, at; /* at: the one in use, or the next to be asked */
 	struct way *way;   /* one more than there may be connections, for a probe */
 	unsigned ways;
-	struct batch *first, *last; /* waiting for a connection or for room, oldest first */
-	unsigned waiting;           /* recipients in them */
-	int64_t resume_at;          /* monotonic ms: no relay may be asked until then; 0: one may */
-	int64_t keep_after;         /* monotonic ms: no idle connection is opened before */
-	bool seeking;               /* closes its connections, and then turns to seek_to */
+	struct fair waiting; /* for a connection or for room */
+	uint64_t passed;     /* flows in which recipients of it were passed over */
+	uint64_t more;       /* flows of which more is due than it takes in hand */
+	bool more_suspects;  /* the same of them */
+	bool lone;           /* a suspect is in flight, and nothing else */
+	int64_t resume_at;   /* monotonic ms: no relay may be asked until then; 0: one may */
+	int64_t keep_after;  /* monotonic ms: no idle connection is opened before */
+	bool seeking;        /* closes its connections, and then turns to seek_to */
 	unsigned seek_to;
 	unsigned sought;   /* relays whose journals were asked in a row */
 	int64_t sought_at; /* monotonic ms: the first of them */
@@ -129,23 +136,30 @@ struct flusher {
 	struct buf headers; /* "Name: value\r\n" of the configuration, put before the content */
 	struct settling *settling;
 	struct progress *progress; /* what -v shows on a terminal, or NULL */
-	bool look;                 /* there may be more due than is in hand */
-	bool closing;              /* takes nothing new */
+	bool look;                 /* something may have become due */
+	uint64_t unread;           /* flows whose index has not been gone through to its end */
+	unsigned share;            /* recipients that a flow may have waiting on a road */
+	int64_t next_due;          /* wall ms, as of the last look */
+	struct store_cursor cursor[FLOW_COUNT]; /* where the next look begins */
+	bool closing;                           /* takes nothing new */
 	bool unwritten; /* verdicts wait for a queue that can't be written: nothing new is sent */
 	bool linger;
 	struct flush_stats stats;
 };
 
 /* --- batch.c --- */
-/* Takes due recipients into batches at their routes. 0 or -1. */
+/* Whether a look into the queue is worth it: something may have become due, or a flow of which
+ * there is more runs low. */
+bool batch_wanted(const struct flusher *f, int64_t now);
+/* Takes due recipients into batches at their routes, so many of each flow; what it costs does not
+ * grow with the queue. Want of memory is said in the log, and the rest left for later. 0 or -1. */
 int batch_take(struct flusher *f, struct err *e);
+/* The next look begins at the first again: what is due may lie before what was seen. */
+void batch_rewind(struct flusher *f);
 /* Frees it; its recipients are no longer in hand. */
 void batch_drop(struct flusher *f, struct batch *b);
 /* The same for the i-th of its recipients. */
 void batch_forget(struct flusher *f, struct batch *b, unsigned i);
-struct batch *batch_pop(struct route *r);
-/* Puts it back where it was. */
-void batch_unpop(struct batch *b);
 /* Cuts b after n recipients; the rest becomes the route's next batch. 0 or -1 (no memory). */
 int batch_split(struct batch *b, unsigned n, struct err *e);
 
@@ -224,8 +238,8 @@ void settle_road(
 	struct flusher *f, struct route *r, const char *relay, const struct outcome *fault);
 /* What is stored can't be trusted: held, with the reason. Takes the batch. */
 void settle_damaged(struct flusher *f, struct batch *b, const char *why);
-/* Has to wait for the journal that may know it. Takes the batch. */
-void settle_postpone(struct flusher *f, struct batch *b, int64_t until);
+/* Has to wait for a while, and not longer than `until`. Takes the batch. */
+void settle_postpone(struct flusher *f, struct batch *b, int64_t until, const char *why);
 /* Writes back when there is enough, when it is old enough, or when `now` asks. 0 or -1: what could
  * not be written is kept for the next call. */
 int settle_write(struct flusher *f, bool now, struct err *e);

@@ -15,6 +15,7 @@ static void say(void *arg, const struct incoming_news *n)
 
 	switch (n->event) {
 	case INCOMING_TAKEN:
+		*(bool *)arg = true;
 		hex_encode(n->m->key, sizeof n->m->key, key);
 		log_line(LOG_INFO, "qmgr", "%010lld: from=<%s>, size=%zu, nrcpt=%u (queue active)",
 			(long long)n->id, n->m->sender, n->m->content.n, n->m->rcpts);
@@ -31,7 +32,8 @@ static void say(void *arg, const struct incoming_news *n)
 	}
 }
 
-int import_some(struct store *s, const char *queue, bool *ret_more, struct err *e)
+int import_some(struct store *s, const char *queue, bool *ret_more, bool *ret_taken, struct err *e)
 {
-	return incoming_import(s, queue, IMPORT_MOST, say, NULL, ret_more, e);
+	*ret_taken = false;
+	return incoming_import(s, queue, IMPORT_MOST, say, ret_taken, ret_more, e);
 }

@@ -7,8 +7,9 @@
 #include "base/err.h"
 #include "store/store.h"
 
-/* Takes some of it, and says so in the log. *ret_more: there is more to take at once. 0, or -1: the
+/* Takes some of it, and says so in the log. *ret_more: there is more to take at once;
+ * *ret_taken: some has been taken, whatever is answered. 0, or -1: the
  * queue can't be written now, or a file is neither taken nor moved; see incoming_import. */
-int import_some(struct store *s, const char *queue, bool *ret_more, struct err *e);
+int import_some(struct store *s, const char *queue, bool *ret_more, bool *ret_taken, struct err *e);
 
 #endif

@@ -57,14 +57,18 @@ static void wheel_done(struct wheel *w)
 static void import(struct wheel *w, int64_t now)
 {
 	struct flusher *f = w->f;
-	bool more = false;
+	bool more = false, taken = false;
 	struct err why;
+	int r;
 
 	if (!w->import || f->closing || f->unwritten || now < w->import_at)
 		return;
 	f->look = true;
 	w->written = true;
-	if (import_some(f->store, f->conf->queue, &more, &why) == 0) {
+	r = import_some(f->store, f->conf->queue, &more, &taken, &why);
+	if (taken)
+		batch_rewind(f); /* of a time that has been looked at */
+	if (r == 0) {
 		w->import = more;
 		return;
 	}
@@ -77,7 +81,7 @@ static void import(struct wheel *w, int64_t now)
 static int take(struct wheel *w, int64_t now, struct err *e)
 {
 	struct flusher *f = w->f;
-	int64_t at, wall;
+	int64_t wall;
 
 	if (w->look_again != 0 && now >= w->look_again) {
 		f->look = true;
@@ -89,15 +93,14 @@ static int take(struct wheel *w, int64_t now, struct err *e)
 		w->next_due = now + LOOK_AT_LEAST_MS;
 	}
 	import(w, now);
-	if (f->closing || f->unwritten || !f->look || flight_waiting(f, now) >= FLUSH_LOW_WATER)
+	if (f->closing || f->unwritten || !batch_wanted(f, now))
 		return 0;
-	if (batch_take(f, e) < 0 || store_next_due(f->store, &at, e) < 0)
+	if (batch_take(f, e) < 0)
 		return -1;
 	wall = clock_wall_ms();
 	w->next_due = now + LOOK_AT_LEAST_MS;
-	/* What is due and in hand is no reason to look again. */
-	if (at > wall && at - wall < LOOK_AT_LEAST_MS)
-		w->next_due = now + (at - wall);
+	if (f->next_due > wall && f->next_due - wall < LOOK_AT_LEAST_MS)
+		w->next_due = now + (f->next_due - wall);
 	if (f->linger && w->wake_fd < 0 && w->next_due > now + 1000)
 		w->next_due = now + 1000;
 	return 0;
@@ -123,7 +126,7 @@ static void write_out(struct flusher *f, struct route *r, int64_t now)
 
 		if (!way->link)
 			continue;
-		if (f->closing || !r->first || r->seeking || !route_open(r, now))
+		if (f->closing || !fair_peek(&r->waiting) || r->seeking || !route_open(r, now))
 			rest(f, r, way, now);
 		link_step(way->link, 0, now);
 	}
@@ -196,8 +199,9 @@ static bool nothing_left(const struct wheel *w, int64_t now)
 	const struct flusher *f = w->f;
 	const bool to_import = w->import && now >= w->import_at; /* if not, it has just failed */
 
-	return !f->look && flight_count(f) == 0 && settle_deadline(f) == INT64_MAX &&
-	       (f->closing || (flight_waiting(f, now) == 0 && !to_import && !route_probing(f)));
+	return flight_count(f) == 0 && settle_deadline(f) == INT64_MAX &&
+	       (f->closing || (!batch_wanted(f, now) && flight_waiting(f, now) == 0 && !to_import &&
+				      !route_probing(f)));
 }
 
 /* When it is idle: the WAL goes into the database, so that the next lone caller finds it small. */
@@ -286,16 +290,14 @@ static int run(struct wheel *w, struct err *e)
 		collect(f, now);
 		if (write_back(w, now, e) < 0)
 			return -1;
-		if (f->closing)
-			f->look = false;
 		done = upkeep(w, now);
 		tidy(w, now);
 		progress_tend(f, w->closes_at, now);
 		if ((f->closing || (!f->linger && done)) && nothing_left(w, now))
 			break;
 		/* When there is more to take at once, there is no wait. */
-		if (f->look && flight_waiting(f, now) < FLUSH_LOW_WATER)
-			w->next_due = now;
+		if (batch_wanted(f, now))
+			w->hurry = true;
 		if (wheel_wait(w, e) < 0)
 			return -1;
 		collect(f, clock_mono_ms());

@@ -164,7 +164,7 @@ static void look_at_roads(const struct flusher *f, int64_t now, struct progress_
 		const struct route *r = &f->route[i];
 		const int64_t closed = r->resume_at - now;
 
-		if (r->waiting > 0 && closed > PAUSE_SHOWN && closed > v->closed_ms) {
+		if (r->waiting.recipients > 0 && closed > PAUSE_SHOWN && closed > v->closed_ms) {
 			v->closed_ms = closed;
 			v->down = r->down_since != 0;
 		}

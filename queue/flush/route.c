@@ -120,7 +120,9 @@ static void close_route(struct flusher *f, struct route *r)
 			drop_flying(f, &r->way[i]);
 			hang_up(f, &r->way[i]);
 		}
-	for (struct batch *b; (b = batch_pop(r));)
+	for (struct batch *b; (b = fair_pop(&r->waiting));)
+		batch_drop(f, b);
+	for (struct batch *b; (b = fair_pop_suspect(&r->waiting));)
 		batch_drop(f, b);
 	for (unsigned i = 0; i < r->ends; i++) {
 		tls_context_unref(r->end[i].tls);

@@ -90,11 +90,19 @@ static int leave_changed(struct flusher *f, struct batch *b, struct err *e)
 	return 0;
 }
 
-/* The next batch goes to the connection. 0 or -1. */
-static int send_one(struct flusher *f, struct route *r, struct way *w, int64_t now, struct err *e)
+/* There is no memory for it now; the others may be smaller. */
+static void send_later(struct flusher *f, struct batch *b, const struct err *why)
+{
+	log_line(LOG_WARNING, "smtp", "%010lld: warning: %s: it waits", (long long)b->message,
+		why->text);
+	settle_postpone(f, b, INT64_MAX, why->text);
+}
+
+/* The batch goes to the connection. 0 or -1. */
+static int send_one(struct flusher *f, struct way *w, struct batch *b, int64_t now, struct err *e)
 {
 	struct client *c = link_client(w->link);
-	struct batch *b = batch_pop(r);
+	struct route *r = b->route;
 	struct err why = { 0 };
 	const int64_t wall = clock_wall_ms();
 	unsigned most = client_rcptmax(c);
@@ -110,18 +118,25 @@ static int send_one(struct flusher *f, struct route *r, struct way *w, int64_t n
 	/* Where some have to wait, each is looked at by itself: the others need not. */
 	if (doubt_elsewhere(b, client_ehlo(c), wall) != 0)
 		most = 1;
-	if (b->hands > most && batch_split(b, most, e) < 0)
-		goto fail;
+	if (b->hands > most && batch_split(b, most, &why) < 0) {
+		send_later(f, b, &why);
+		return 0;
+	}
 	until = doubt_elsewhere(b, client_ehlo(c), wall);
 	if (until != 0 && route_seek(r, f->conf->retry_min, now)) {
-		batch_unpop(b);
+		fair_put_back(&r->waiting, b);
 		return 0;
 	}
 	if (until != 0) {
-		settle_postpone(f, b, until);
+		settle_postpone(
+			f, b, until, "in doubt: waits for the relay whose journal may know it");
 		return 0;
 	}
 	found = store_load(f->store, b->message, &b->stored, &why);
+	if (found < 0 && why.code == EX_OSERR) {
+		send_later(f, b, &why);
+		return 0;
+	}
 	if (found < 0 && why.code != EX_DATAERR) {
 		*e = why;
 		goto fail;
@@ -133,8 +148,10 @@ static int send_one(struct flusher *f, struct route *r, struct way *w, int64_t n
 			settle_damaged(f, b, why.text);
 		return 0;
 	}
-	if (prepare(f, b, e) < 0)
-		goto fail;
+	if (prepare(f, b, &why) < 0) {
+		send_later(f, b, &why);
+		return 0;
+	}
 	if (!w->charged) {
 		b->connect_us = link_connect_us(w->link);
 		w->charged = true;
@@ -150,12 +167,40 @@ fail:
 
 static bool has_room(const struct way *w, size_t octets)
 {
-	struct client *c = w->link ? link_client(w->link) : NULL;
+	struct client *c = link_client(w->link);
 
-	if (!c || client_state(c) != CLIENT_READY ||
-		(client_ehlo(c)->xonce && client_flying(c) >= w->window.size))
+	if (client_ehlo(c)->xonce && client_flying(c) >= w->window.size)
 		return false;
 	return client_room(c, octets);
+}
+
+/* Messages in flight on the road. */
+static unsigned flying(const struct route *r)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < r->ways; i++)
+		if (r->way[i].link)
+			n += client_flying(link_client(r->way[i].link));
+	return n;
+}
+
+/* What goes to the connection next; NULL: nothing now. A suspect goes alone, when nothing else
+ * waits, so that it takes no other down with it. */
+static struct batch *next_for(struct flusher *f, struct route *r, struct way *w)
+{
+	struct batch *b = fair_peek(&r->waiting);
+
+	if (r->lone && flying(r) > 0)
+		return NULL;
+	r->lone = false;
+	if (b)
+		return has_room(w, (size_t)(b->size + f->headers.len)) ? fair_pop(&r->waiting)
+								       : NULL;
+	if (r->waiting.suspects == 0 || flying(r) > 0)
+		return NULL;
+	r->lone = true;
+	return fair_pop_suspect(&r->waiting);
 }
 
 int send_fill(struct flusher *f, struct route *r, int64_t now, struct err *e)
@@ -168,13 +213,13 @@ int send_fill(struct flusher *f, struct route *r, int64_t now, struct err *e)
 	/* One each in turn, so that several connections share what waits. */
 	while (gave) {
 		gave = false;
-		for (unsigned i = 0; i < r->ways && r->first && !r->seeking; i++) {
+		for (unsigned i = 0; i < r->ways && !r->seeking; i++) {
 			struct way *w = &r->way[i];
+			struct batch *b;
 
-			if (!route_takes(r, w) ||
-				!has_room(w, (size_t)(r->first->size + f->headers.len)))
+			if (!route_takes(r, w) || !(b = next_for(f, r, w)))
 				continue;
-			if (send_one(f, r, w, now, e) < 0)
+			if (send_one(f, w, b, now, e) < 0)
 				return -1;
 			gave = true;
 			any = 1;

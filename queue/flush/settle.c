@@ -269,7 +269,7 @@ void settle_road(struct flusher *f, struct route *r, const char *relay, const st
 	struct verdict v;
 
 	verdict_pass(fault, &(struct verdict_rules) { .sender = "", .recipient = "" }, &v);
-	for (unsigned n = 0; n < NOTED_MAX && make_room(f) && (b = batch_pop(r)); n++)
+	for (unsigned n = 0; n < NOTED_MAX && make_room(f) && (b = fair_pop(&r->waiting)); n++)
 		settle_whole(f, b, relay, &v, &due);
 }
 
@@ -293,7 +293,7 @@ void settle_damaged(struct flusher *f, struct batch *b, const char *why)
 		batch_drop(f, b);
 }
 
-void settle_postpone(struct flusher *f, struct batch *b, int64_t until)
+void settle_postpone(struct flusher *f, struct batch *b, int64_t until, const char *why)
 {
 	const int64_t soon = clock_wall_ms() + f->conf->retry_min;
 	const struct store_settlement later = {
@@ -301,8 +301,7 @@ void settle_postpone(struct flusher *f, struct batch *b, int64_t until)
 		.next_try = soon < until ? soon : until,
 		.quiet = true,
 	};
-	const struct verdict v = own_verdict(
-		VERDICT_ROAD, "in doubt: waits for the relay whose journal may know it");
+	const struct verdict v = own_verdict(VERDICT_ROAD, why);
 
 	if (make_room(f))
 		settle_whole(f, b, "", &v, &later);

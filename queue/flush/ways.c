@@ -92,10 +92,10 @@ static unsigned wanted(const struct flusher *f, const struct route *r, int64_t n
 {
 	struct relay_end *end = &r->end[r->at];
 	const unsigned most = allowed(f, end, now);
-	unsigned n = 0;
+	unsigned n = r->waiting.batches + (r->waiting.suspects > 0);
 
-	for (const struct batch *b = r->first; b && n < most; b = b->next)
-		n++;
+	if (n > most)
+		n = most;
 	if (n == 0 && f->linger && !f->closing && now >= r->keep_after && end->relay.lmtp)
 		n = 1;
 	return n;
@@ -165,7 +165,7 @@ void route_ready(struct flusher *f, struct route *r, struct way *w, int64_t now)
 			road_turn(r, (unsigned)(w->end - r->end));
 	}
 	/* Where a message waits, its answer is what counts. */
-	if (w->end->down_since != 0 && !r->first && client_flying(c) == 0 &&
+	if (w->end->down_since != 0 && r->waiting.recipients == 0 && client_flying(c) == 0 &&
 		w->end == &r->end[r->at] && !r->seeking)
 		road_well(r, w->end);
 }

@@ -1,6 +1,7 @@
 /*
- * What is due, a message at a time, in the order of its first recipient that is due. Rows are
- * copied out in pages, so that no transaction is open while the caller works.
+ * What is due, flow by flow, in the order of time. The index alone is gone through, in pages, so
+ * that what the caller has in hand already costs little; a row is read when he wants it. No
+ * transaction is open while he works.
  */
 #include "store/internal.h"
 
@@ -8,7 +9,7 @@
 #include "base/flow.h"
 #include "base/number.h"
 
-#define PAGE        50
+#define PAGE        64
 #define JOURNAL_MAX 64
 #define NOTIFY_MAX  30
 #define ORCPT_MAX   500
@@ -18,23 +19,6 @@ struct row {
 	struct address address;
 	char journal[JOURNAL_MAX + 1], notify[NOTIFY_MAX + 1], orcpt[ORCPT_MAX + 1];
 	bool bad;
-};
-
-/* Where the walk stands in the index of one flow. */
-struct place {
-	unsigned flow;
-	int64_t next_try, id, message;
-};
-
-struct walk {
-	int64_t now, far; /* due: up to now, or beyond far */
-	int64_t end;      /* of the range that is gone through */
-	struct place place[FLOW_COUNT];
-	unsigned places; /* flows that have something left in the range */
-	unsigned left;
-	bool stopped;
-	bool (*fn)(void *arg, const struct store_due *d);
-	void *arg;
 };
 
 static void copy(struct span s, char *out)
@@ -78,15 +62,16 @@ static bool read_once(sqlite3_stmt *q, int col, char out[33])
 }
 
 /* Everything is looked at again, whatever the schema promises: this goes out on the wire. */
-static void read_row(sqlite3_stmt *q, int64_t message, struct row *r)
+static void read_row(sqlite3_stmt *q, int64_t recipient, struct row *r)
 {
 	struct store_due *d = &r->due;
 	struct span address, journal;
-	int64_t tries = 0, size = 0, notice = 0;
-	*d = (struct store_due) { .recipient = sqlite3_column_int64(q, 0), .message = message };
+	int64_t tries = 0, size = 0, notice = 0, last_code = 0;
+	*d = (struct store_due) { .recipient = recipient };
 	d->address = r->address.text;
 	d->doubt_journal = r->journal;
-	r->bad = !store_int(q, 1, 1, INT64_MAX, &d->version) ||
+	r->bad = !store_int(q, 0, 1, INT64_MAX, &d->message) ||
+		 !store_int(q, 1, 1, INT64_MAX, &d->version) ||
 		 !store_text(q, 2, ADDRESS_PATH_MAX, &address) ||
 		 address_parse(address, &r->address, NULL) < 0 || !read_once(q, 3, d->once) ||
 		 !store_int(q, 4, 0, 1000000, &tries) ||
@@ -98,7 +83,7 @@ static void read_row(sqlite3_stmt *q, int64_t message, struct row *r)
 		 !store_int(q, 10, 0, STORE_TIME_MAX, &d->doubt_until) ||
 		 !read_word(q, 11, NOTIFY_MAX, r->notify, &d->notify) ||
 		 !read_word(q, 12, ORCPT_MAX, r->orcpt, &d->orcpt) ||
-		 !store_int(q, 13, 0, 1, &notice) ||
+		 !store_int(q, 13, 0, 1, &notice) || !store_int(q, 15, 0, 999, &last_code) ||
 		 (sqlite3_column_type(q, 14) != SQLITE_NULL &&
 			 !store_int(q, 14, 0, STORE_TIME_MAX, &d->warned));
 	if (r->bad)
@@ -107,22 +92,7 @@ static void read_row(sqlite3_stmt *q, int64_t message, struct row *r)
 	d->tries = (unsigned)tries;
 	d->size = (uint64_t)size;
 	d->notice = notice;
-}
-
-/* One page of a message's due recipients. How many, or -1. */
-static int read_page(struct store *s, const struct walk *w, int64_t message, int64_t after,
-	struct row *row, struct err *e)
-{
-	sqlite3_stmt *q = db_stmt(&s->db, SQL_DUE_OF_MESSAGE);
-	sqlite3_bind_int64(q, 1, message);
-	sqlite3_bind_int64(q, 2, w->now);
-	sqlite3_bind_int64(q, 3, w->far);
-	sqlite3_bind_int64(q, 4, after);
-	sqlite3_bind_int64(q, 5, w->left < PAGE ? w->left : PAGE);
-	int n = 0, r;
-	while ((r = db_step(&s->db, q, e)) == 1)
-		read_row(q, message, &row[n++]);
-	return r < 0 ? -1 : n;
+	d->last_code = (int)last_code;
 }
 
 /* What can't be trusted is held, so that it is in nobody's way. */
@@ -138,128 +108,118 @@ static int hold(struct store *s, int64_t recipient, struct err *e)
 	return store_end(s, db_step(&s->db, q, e), e);
 }
 
-static int show_message(
-	struct store *s, struct walk *w, int64_t message, struct row *row, struct err *e)
-{
-	int64_t after = 0;
-	int n;
-	do {
-		n = read_page(s, w, message, after, row, e);
-		if (n < 0)
-			return -1;
-		for (int i = 0; i < n && !w->stopped; i++) {
-			after = row[i].due.recipient;
-			if (row[i].bad) {
-				if (hold(s, after, e) < 0)
-					return -1;
-				continue;
-			}
-			w->left--;
-			w->stopped = !w->fn(w->arg, &row[i].due) || w->left == 0;
-		}
-	} while (n == PAGE && !w->stopped);
-	return 0;
-}
+struct entry { /* of the index */
+	int64_t next_try, id;
+};
 
-/* The next after where p stands: by the same time, or later. 1, 0 or -1. */
-static int find(
-	struct store *s, const struct walk *w, enum sql which, struct place *p, struct err *e)
+/* What follows the cursor in the index, up to `end`: of the same time, then later. Two statements,
+ * so that a million rows of one time (an UPDATE by hand) are still gone through in linear time. How
+ * many, or -1. */
+static int read_index(struct store *s, const struct store_walk *w, const struct store_cursor *at,
+	int64_t end, struct entry page[PAGE], struct err *e)
 {
-	sqlite3_stmt *q = db_stmt(&s->db, which);
-	sqlite3_bind_int64(q, 1, p->next_try);
-	sqlite3_bind_int64(q, 2, p->id);
-	sqlite3_bind_int64(q, 3, w->end);
-	sqlite3_bind_int64(q, 4, w->now);
-	sqlite3_bind_int64(q, 5, w->far);
-	sqlite3_bind_int64(q, 6, p->flow);
-	int r = db_step(&s->db, q, e);
-	if (r != 1)
-		return r;
-	p->next_try = sqlite3_column_int64(q, 0);
-	p->id = sqlite3_column_int64(q, 1);
-	p->message = sqlite3_column_int64(q, 2);
-	sqlite3_reset(q);
-	return 1;
-}
-
-static int find_next(struct store *s, const struct walk *w, struct place *p, struct err *e)
-{
-	int r = find(s, w, SQL_DUE_SAME, p, e);
-	return r == 0 ? find(s, w, SQL_DUE_LATER, p, e) : r;
-}
-
-/* The first of each flow after the time `after`. A seek for each, once in a range. */
-static int find_places(struct store *s, struct walk *w, int64_t after, struct err *e)
-{
-	w->places = 0;
-	for (unsigned flow = 0; flow < FLOW_COUNT; flow++) {
-		struct place *p = &w->place[w->places];
-		*p = (struct place) { .flow = flow, .next_try = after, .id = INT64_MAX };
-		int r = find(s, w, SQL_DUE_LATER, p, e);
+	static const enum sql which[] = { SQL_DUE_SAME, SQL_DUE_LATER };
+	int n = 0, r = 0;
+	for (unsigned i = 0; i < 2 && n < PAGE; i++) {
+		sqlite3_stmt *q = db_stmt(&s->db, which[i]);
+		sqlite3_bind_int64(q, 1, w->flow);
+		sqlite3_bind_int64(q, 2, at->next_try);
+		sqlite3_bind_int64(q, 3, at->id);
+		sqlite3_bind_int64(q, 4, end);
+		sqlite3_bind_int64(q, 5, PAGE - n);
+		while ((r = db_step(&s->db, q, e)) == 1)
+			page[n++] = (struct entry) { sqlite3_column_int64(q, 0),
+				sqlite3_column_int64(q, 1) };
 		if (r < 0)
 			return -1;
-		w->places += r == 1;
 	}
+	return n;
+}
+
+/* Shows the row, if it is still due. 1; 0: the caller has enough; -1. */
+static int show(struct store *s, const struct store_walk *w, int64_t recipient, struct row *row,
+	struct err *e)
+{
+	sqlite3_stmt *q = db_stmt(&s->db, SQL_DUE_ROW);
+	sqlite3_bind_int64(q, 1, recipient);
+	int r = db_step(&s->db, q, e);
+	if (r <= 0)
+		return r < 0 ? -1 : 1; /* changed by hand meanwhile */
+	read_row(q, recipient, row);
+	sqlite3_reset(q);
+	if (row->bad)
+		return hold(s, recipient, e) < 0 ? -1 : 1;
+	return w->fn(w->arg, &row->due);
+}
+
+/* From the cursor to `end`. 1 the caller has enough, or has looked at enough; 0; -1. */
+static int walk_range(struct store *s, const struct store_walk *w, struct store_cursor *at,
+	int64_t end, unsigned *left, struct err *e)
+{
+	struct entry page[PAGE];
+	struct row row;
+	int n;
+	do {
+		n = read_index(s, w, at, end, page, e);
+		if (n < 0)
+			return -1;
+		for (int i = 0; i < n; i++) {
+			if ((*left)-- == 0)
+				return 1;
+			int r = w->skip(w->arg, page[i].id) ? 1 : show(s, w, page[i].id, &row, e);
+			if (r <= 0)
+				return r < 0 ? -1 : 1;
+			*at = (struct store_cursor) { page[i].next_try, page[i].id };
+		}
+	} while (n == PAGE);
 	return 0;
 }
 
-static struct place *longest_due(struct walk *w)
+int store_due(struct store *s, const struct store_walk *w, struct store_cursor *at, struct err *e)
 {
-	struct place *first = w->place;
-	for (struct place *p = first; p < w->place + w->places; p++)
-		if (p->next_try < first->next_try ||
-			(p->next_try == first->next_try && p->id < first->id))
-			first = p;
-	return first;
+	const int64_t far = w->now + w->horizon_ms;
+	unsigned left = w->most;
+	if (at->next_try <= w->now) {
+		int r = walk_range(s, w, at, w->now, &left, e);
+		if (r != 0)
+			return r;
+	}
+	if (at->next_try < far)
+		*at = (struct store_cursor) { far, INT64_MAX };
+	return walk_range(s, w, at, INT64_MAX, &left, e);
 }
 
-/* Goes through what lies after the time `after`, up to `end`. */
-static int walk_range(
-	struct store *s, struct walk *w, int64_t after, int64_t end, struct row *row, struct err *e)
+int store_flows(
+	struct store *s, int64_t now, int64_t horizon_ms, struct store_flows *ret, struct err *e)
 {
-	w->end = end;
-	if (find_places(s, w, after, e) < 0)
-		return -1;
-	while (!w->stopped && w->places > 0) {
-		struct place *p = longest_due(w);
-		if (show_message(s, w, p->message, row, e) < 0)
-			return -1;
-		int r = w->stopped ? 1 : find_next(s, w, p, e);
+	struct store_flows f = { .next = INT64_MAX };
+	for (int64_t flow = 0;;) {
+		sqlite3_stmt *q = db_stmt(&s->db, SQL_FLOW);
+		sqlite3_bind_int64(q, 1, flow);
+		sqlite3_bind_int64(q, 2, now);
+		sqlite3_bind_int64(q, 3, now + horizon_ms);
+		int r = db_step(&s->db, q, e);
 		if (r < 0)
 			return -1;
 		if (r == 0)
-			*p = w->place[--w->places];
+			break;
+		const int64_t from = flow;
+		flow = sqlite3_column_int64(q, 0);
+		bool due = sqlite3_column_int(q, 1) || sqlite3_column_int(q, 2);
+		int64_t next = sqlite3_column_type(q, 3) == SQLITE_INTEGER
+				       ? sqlite3_column_int64(q, 3)
+				       : INT64_MAX;
+		sqlite3_reset(q);
+		if (flow < from || flow >= FLOW_COUNT)
+			break; /* no flow of ours */
+		if (due)
+			f.due |= UINT64_C(1) << flow;
+		if (next < f.next)
+			f.next = next;
+		if (++flow >= FLOW_COUNT)
+			break;
 	}
-	return 0;
-}
-
-int store_due(struct store *s, int64_t now, int64_t horizon_ms, unsigned limit,
-	bool (*fn)(void *arg, const struct store_due *d), void *arg, struct err *e)
-{
-	struct walk w = {
-		.now = now, .far = now + horizon_ms, .left = limit, .fn = fn, .arg = arg
-	};
-	if (limit == 0)
-		return 0;
-	struct row *row = malloc(PAGE * sizeof *row);
-	if (!row)
-		return err_set(e, EX_TEMPFAIL, "out of memory");
-	int r = walk_range(s, &w, INT64_MIN, now, row, e);
-	if (r == 0 && !w.stopped)
-		r = walk_range(s, &w, w.far, INT64_MAX, row, e);
-	free(row);
-	return r;
-}
-
-int store_next_due(struct store *s, int64_t *ret_at, struct err *e)
-{
-	sqlite3_stmt *q = db_stmt(&s->db, SQL_NEXT_DUE);
-	int r = db_step(&s->db, q, e);
-	if (r < 0)
-		return -1;
-	bool none = r == 0 || sqlite3_column_type(q, 0) == SQLITE_NULL;
-	*ret_at = none ? INT64_MAX : sqlite3_column_int64(q, 0);
-	sqlite3_reset(q);
+	*ret = f;
 	return 0;
 }
 

@@ -71,8 +71,8 @@ static int read_content(struct store *s, struct store_message *m, int64_t size, 
 	}
 	int r = 0;
 	if (oom)
-		r = err_set(e, EX_TEMPFAIL, "out of memory for a message of %lld octets",
-			(long long)size);
+		r = err_set(
+			e, EX_OSERR, "out of memory for a message of %lld octets", (long long)size);
 	else if ((rc & 0xff) == SQLITE_CORRUPT)
 		r = distrust(m->id, "the database is damaged where its content is", e);
 	else if (rc != SQLITE_OK)

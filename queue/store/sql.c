@@ -41,34 +41,29 @@ static const struct {
 	[SQL_PLACE_TAKE] = { 0,
 		"INSERT OR REPLACE INTO place(uid,place,message) VALUES(?1,?2,?3)" },
 
-/* due.c. A message stands where the first of its due recipients stands in the index of its flow,
- * ?6. ?1 the time and ?2 the recipient after which to look, ?3 the end of the range, ?4 ?5 what is
- * due (up to now, or beyond the horizon). In two steps, same time and later, so that a million rows
- * of the same time (an UPDATE by hand) are still walked in linear time. */
-#define NOT_FIRST                                                                                  \
-	" AND NOT EXISTS(SELECT 1 FROM recipient AS o WHERE o.message=r.message"                   \
-	"  AND o.state IN ('queued','held') AND o.state='queued'"                                  \
-	"  AND (+o.next_try<=?4 OR +o.next_try>?5)"                                                \
-	"  AND (+o.next_try<r.next_try OR +o.next_try=r.next_try AND +o.id<r.id))"                 \
-	" ORDER BY r.next_try,r.id LIMIT 1"
+	/* due.c: the index of flow ?1, after the time ?2 and the recipient ?3, up to ?4 */
 	[SQL_DUE_SAME] = { WORK,
-		"SELECT r.next_try,r.id,r.message FROM recipient AS r"
-		" WHERE r.state='queued' AND r.flow=?6 AND r.next_try=?1 AND r.id>?2 AND "
-		"r.next_try<=?3" NOT_FIRST },
+		"SELECT next_try,id FROM recipient WHERE state='queued' AND flow=?1"
+		" AND next_try=?2 AND id>?3 AND next_try<=?4 ORDER BY id LIMIT ?5" },
 	[SQL_DUE_LATER] = { WORK,
-		"SELECT r.next_try,r.id,r.message FROM recipient AS r"
-		" WHERE r.state='queued' AND r.flow=?6 AND r.next_try>?1 AND r.next_try<=?3 "
-		"AND ?2=?2" NOT_FIRST },
-	[SQL_DUE_OF_MESSAGE] = { WORK,
-		"SELECT r.id,r.version,r.address,r.once,r.tries,r.next_try,r.since,m.submitted,"
-		"m.size,r.doubt_journal,r.doubt_until,r.notify,r.orcpt,m.notice,r.warned"
+		"SELECT next_try,id FROM recipient WHERE state='queued' AND flow=?1"
+		" AND next_try>?2 AND ?3=?3 AND next_try<=?4 ORDER BY next_try,id LIMIT ?5" },
+	[SQL_DUE_ROW] = { WORK,
+		"SELECT r.message,r.version,r.address,r.once,r.tries,r.next_try,r.since,"
+		"m.submitted,m.size,r.doubt_journal,r.doubt_until,r.notify,r.orcpt,m.notice,"
+		"r.warned,r.last_code"
 		" FROM recipient AS r LEFT JOIN message AS m ON m.id=r.message"
-		" WHERE r.message=?1 AND r.state IN ('queued','held') AND r.state='queued'"
-		" AND (+r.next_try<=?2 OR +r.next_try>?3) AND r.id>?4 ORDER BY r.id LIMIT ?5" },
-	[SQL_NEXT_DUE] = { WORK,
-		"WITH RECURSIVE f(n) AS (SELECT 0 UNION ALL SELECT n+1 FROM f WHERE n<63)"
-		" SELECT min((SELECT next_try FROM recipient WHERE state='queued' AND flow=n"
-		" ORDER BY next_try LIMIT 1)) FROM f" },
+		" WHERE r.id=?1 AND r.state='queued'" },
+	/* the first flow from ?1 on; whether something of it is due, at ?2 or beyond the horizon
+	 * ?3; and when the next one will be */
+	[SQL_FLOW] = { WORK,
+		"SELECT f.flow,f.next_try<=?2,"
+		"EXISTS(SELECT 1 FROM recipient WHERE state='queued' AND flow=f.flow"
+		" AND next_try>?3),"
+		"(SELECT next_try FROM recipient WHERE state='queued' AND flow=f.flow"
+		" AND next_try>?2 ORDER BY next_try LIMIT 1)"
+		" FROM (SELECT flow,next_try FROM recipient WHERE state='queued' AND flow>=?1"
+		" ORDER BY flow,next_try LIMIT 1) AS f" },
 	[SQL_WAITING] = { WORK,
 		"SELECT count(CASE WHEN next_try<=?1 OR next_try>?2 THEN 1 END),count(*)"
 		" FROM recipient WHERE state='queued'" },

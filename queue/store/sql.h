@@ -25,8 +25,8 @@ enum sql {
 	/* the flusher's choice */
 	SQL_DUE_SAME,
 	SQL_DUE_LATER,
-	SQL_DUE_OF_MESSAGE,
-	SQL_NEXT_DUE,
+	SQL_DUE_ROW,
+	SQL_FLOW,
 	SQL_WAITING,
 	SQL_UNCHANGED,
 	SQL_LOAD,

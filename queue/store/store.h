@@ -80,16 +80,38 @@ struct store_due { /* valid during the callback only */
 	int64_t doubt_until;    /* wall ms until which that journal will know the token */
 	const char *notify, *orcpt;
 	bool notice;    /* one of our own: a bounce, a warning */
+	int last_code;  /* of the last try; 0: it had none, or there was no answer */
 	int64_t warned; /* when its sender was told that it takes long; 0: he was not */
 };
-/* Calls fn for recipients that are queued and due at `now`, those longest due first, all due
- * recipients of a message together, until it answers false or `limit` recipients have been shown.
- * One whose next_try lies further ahead than horizon_ms counts as due: the clock has been set
- * back. No transaction is open while fn runs. 0 or -1. */
-int store_due(struct store *s, int64_t now, int64_t horizon_ms, unsigned limit,
-	bool (*fn)(void *arg, const struct store_due *d), void *arg, struct err *e);
-/* When the next one is due; INT64_MAX: none is queued. */
-int store_next_due(struct store *s, int64_t *ret_at, struct err *e);
+struct store_cursor { /* after what has been gone through */
+	int64_t next_try, id;
+};
+#define STORE_FROM_THE_FIRST ((struct store_cursor) { INT64_MIN, INT64_MAX })
+
+/* Goes through what is queued and due in one flow, those longest due first, of one time in the
+ * order of their ids. One whose next_try lies further ahead than horizon_ms counts as due: the
+ * clock has been set back. */
+struct store_walk {
+	unsigned flow;
+	int64_t now, horizon_ms;
+	unsigned most; /* that are looked at */
+	/* Whether it need not be shown: it is in hand. */
+	bool (*skip)(void *arg, int64_t recipient);
+	/* Takes it. False: not this one, and no other. No transaction is open meanwhile. */
+	bool (*fn)(void *arg, const struct store_due *d);
+	void *arg;
+};
+/* From the cursor on, which is moved behind the last that was skipped or taken. 1: fn answered
+ * false, or `most` were looked at; 0: there is no more; -1. */
+int store_due(struct store *s, const struct store_walk *w, struct store_cursor *at, struct err *e);
+
+struct store_flows {
+	uint64_t due; /* a bit for each flow in which something is due */
+	int64_t next; /* when the next one will be; INT64_MAX: none is queued for later */
+};
+/* A few looks into the index for each flow, however long the queue. 0 or -1. */
+int store_flows(
+	struct store *s, int64_t now, int64_t horizon_ms, struct store_flows *ret, struct err *e);
 
 /* How many recipients are due, as store_due shows them, and how many are queued for later. Goes
  * through an index, all of it: a million take some 50 ms. 0 or -1. */
@@ -109,7 +131,8 @@ struct store_message {
 	struct buf content;
 };
 /* Message and content, checksum verified. 1; 0: it is gone (dropped by hand); -1: EX_DATAERR when
- * what is stored can't be trusted (bad checksum, a value out of range): hold it with the words. */
+ * what is stored can't be trusted (bad checksum, a value out of range): hold it with the words;
+ * EX_OSERR: no memory for it. */
 int store_load(struct store *s, int64_t message, struct store_message *ret, struct err *e);
 void store_message_done(struct store_message *m);
 

@@ -11,7 +11,7 @@ def put(queue, count, *args):
 
 def age(queue, days, tries):
     """As after so many days of trying in vain."""
-    queue.sql("update recipient set since=since-?, tries=?, version=version+1", days * DAY, tries)
+    queue.as_program(f"update recipient set since=since-{days * DAY}, tries={tries}, version=version+1")
 
 
 def test_what_the_operator_has_to_mend(queue, ses):

@@ -1,6 +1,5 @@
 /*
- * retry, idset: what becomes of a recipient after a verdict, and which are in hand; and a route's
- * pauses.
+ * retry, idset: what becomes of a recipient after a verdict, and which are in hand.
  */
 #include "flush/flusher.h"
 #include "flush/idset.h"
@@ -155,20 +154,6 @@ static void a_lifetime_is_what_it_was_tried_for(void **state)
 	}
 }
 
-/* The quota's hour is not cut short by an answer that came a moment later. */
-static void longer_pause_stays(void **state)
-{
-	struct route r = { 0 };
-
-	route_pause(&r, 3600000, 1000);
-	route_pause(&r, 30000, 1001);
-	assert_false(route_open(&r, 3600999));
-	assert_true(route_open(&r, 3601000));
-	route_pause(&r, 0, 5000000);
-	assert_false(route_open(&r, 5000000 + FLUSH_BACKOFF_MIN - 1));
-	assert_true(route_open(&r, 5000000 + FLUSH_BACKOFF_MIN));
-}
-
 /* Recipients of one message that were put off together stay one batch; messages do not stay
  * together.
  */
@@ -225,7 +210,6 @@ int main(void)
 		cmocka_unit_test(backoff_stays_between),
 		cmocka_unit_test(a_lifetime_is_what_it_was_tried_for),
 		cmocka_unit_test(comes_due_together),
-		cmocka_unit_test(longer_pause_stays),
 		cmocka_unit_test(ids_come_and_go),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
