@@ -136,6 +136,7 @@ struct flusher {
 	struct buf headers; /* "Name: value\r\n" of the configuration, put before the content */
 	struct settling *settling;
 	struct progress *progress; /* what -v shows on a terminal, or NULL */
+	struct turn_files *files;  /* that were read; who has newer ones is to come soon */
 	bool look;                 /* something may have become due */
 	uint64_t unread;           /* flows whose index has not been gone through to its end */
 	unsigned share;            /* recipients that a flow may have waiting on a road */

@@ -6,13 +6,17 @@
 #include "base/clock.h"
 #include "flush/import.h"
 #include "flush/progress.h"
+#include "flush/turn.h"
 #include "flush/wake.h"
 
 #include <unistd.h>
 
 #define WRITE_AGAIN_MS  1000
 #define IMPORT_AGAIN_MS 5000
-#define FILLS_MAX       16 /* of a route's connections, before the others and the verdicts */
+#define NEXT_LOOK_MS    20   /* how often to look whether the next flusher is ready */
+#define NEXT_PART       6    /* of `linger`: so long at most it is waited for */
+#define FILES_LOOK_MS   1000 /* no reason to wake up, though */
+#define FILLS_MAX       16   /* of a route's connections, before the others and the verdicts */
 
 static unsigned all_ways(const struct flusher *f)
 {
@@ -31,7 +35,9 @@ static int wheel_open(struct wheel *w, struct flusher *f, int signal_fd)
 	*w = (struct wheel) {
 		.f = f, .signal_fd = signal_fd, .wake_fd = -1, .next_due = now, .import = true
 	};
-	w->closes_at = f->conf->linger > 0 ? now + f->conf->linger : INT64_MAX;
+	w->closes_at = f->linger ? now + f->conf->linger : INT64_MAX;
+	w->leaves_at = f->linger ? w->closes_at + f->conf->linger / NEXT_PART : INT64_MAX;
+	w->files_at = f->linger ? now : INT64_MAX;
 	w->ends_at = INT64_MAX;
 	w->pfd = calloc(2 + all_ways(f), sizeof *w->pfd);
 	w->who = calloc(2 + all_ways(f), sizeof *w->who);
@@ -272,6 +278,25 @@ static int write_back(struct wheel *w, int64_t now, struct err *e)
 	return 0;
 }
 
+/* Whether its life is. At its end it stays a little for the next one, so that new mail meets one of
+ * them; and it goes before where the next one has a newer configuration. */
+static bool is_over(struct wheel *w, int64_t now)
+{
+	if (w->f->closing || w->stopped)
+		return now >= w->closes_at;
+	if (now < w->closes_at) {
+		if (now < w->files_at)
+			return false;
+		w->files_at = now + FILES_LOOK_MS;
+		w->changed = w->changed || turn_files_changed(w->f->files);
+		return w->changed && turn_is_wanted(w->f);
+	}
+	if (now >= w->leaves_at || turn_is_wanted(w->f))
+		return true;
+	w->closes_at = now + NEXT_LOOK_MS;
+	return false;
+}
+
 static int run(struct wheel *w, struct err *e)
 {
 	struct flusher *f = w->f;
@@ -281,7 +306,7 @@ static int run(struct wheel *w, struct err *e)
 	for (;;) {
 		int64_t now = clock_mono_ms();
 
-		if (now >= w->closes_at)
+		if (is_over(w, now))
 			close_down(w, now);
 		if (now >= w->ends_at && !w->cut)
 			end_flight(w, now);
@@ -314,7 +339,6 @@ int flusher_run(struct flusher *f, int signal_fd, struct err *e)
 	int result;
 
 	f->look = true;
-	f->linger = f->conf->linger > 0;
 	result = wheel_open(&w, f, signal_fd) < 0
 			 ? err_set(e, EX_OSERR, "out of memory for connections")
 			 : run(&w, e);

@@ -6,6 +6,7 @@
 #include "flush/dry.h"
 #include "flush/flusher.h"
 #include "flush/progress.h"
+#include "flush/turn.h"
 #include "flush/upkeep.h"
 
 #include "base/become.h"
@@ -123,25 +124,6 @@ static int init(const struct conf_mail *c, struct err *e)
 	return 0;
 }
 
-/* The hand-over of rule 7: at most one flusher runs, and one waits. 1: it is our turn; 0: there is
- * one that runs and one that waits already (once: one that runs), or we were told to stop; -1.
- * *ret_fd is held for life. */
-static int take_turn(const char *queue, bool once, int signal_fd, int *ret_fd, struct err *e)
-{
-	const int64_t now = clock_mono_ms();
-	int next = -1;
-	int got = store_lock_file(queue, "flush.lock", now, -1, ret_fd, e);
-
-	if (got != 0 || once)
-		return got;
-	got = store_lock_file(queue, "next.lock", now, -1, &next, e);
-	if (got <= 0)
-		return got;
-	got = store_lock_file(queue, "flush.lock", INT64_MAX, signal_fd, ret_fd, e);
-	close(next);
-	return got;
-}
-
 static int add_headers(struct flusher *f, struct err *e)
 {
 	const struct conf_list *h = &f->conf->header;
@@ -171,7 +153,8 @@ static int flush(struct flusher *f, const struct arguments *a, int signal_fd, st
 	int got;
 
 	if (sasl_start(true, false, e) < 0 || route_open_all(f, e) < 0 || add_headers(f, e) < 0 ||
-		become_owner(queue, e) < 0 || settle_open(f, e) < 0)
+		!(f->files = turn_files_new(a->conf, f, e)) || become_owner(queue, e) < 0 ||
+		settle_open(f, e) < 0)
 		goto out;
 	if (a->dry) {
 		result = dry_run(f, e);
@@ -180,7 +163,8 @@ static int flush(struct flusher *f, const struct arguments *a, int signal_fd, st
 	if (a->verbose)
 		f->progress = progress_new(STDOUT_FILENO);
 	progress_say(f->progress, "waits for the flusher that runs");
-	got = take_turn(queue, a->once, signal_fd, &turn_fd, e);
+	f->linger = f->conf->linger > 0;
+	got = turn_take(f, a->once, signal_fd, &turn_fd, e);
 	if (got <= 0) {
 		if (got == 0 && a->verbose)
 			puts("another flusher runs: it has been woken by what changed");
@@ -206,6 +190,7 @@ out:
 	store_close(f->store);
 	buf_done(&f->headers);
 	idset_done(&f->in_hand);
+	turn_files_free(f->files);
 	if (turn_fd >= 0)
 		close(turn_fd);
 	return result;

@@ -82,6 +82,8 @@ static int64_t earliest(const struct wheel *w)
 
 	if (w->closes_at < at && !f->closing)
 		at = w->closes_at;
+	if (w->changed && w->files_at < at && !f->closing)
+		at = w->files_at;
 	if (w->ends_at < at && !w->cut)
 		at = w->ends_at;
 	if (w->next_due < at && !f->closing && !f->unwritten)

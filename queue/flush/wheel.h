@@ -15,6 +15,9 @@ struct wheel {
 	struct flusher *f;
 	int signal_fd, wake_fd;
 	int64_t closes_at;  /* monotonic ms: takes nothing new after */
+	int64_t leaves_at;  /* the latest that it does, if there is no other one yet */
+	int64_t files_at;   /* when it is looked whether the configuration has changed */
+	bool changed;       /* it has */
 	int64_t ends_at;    /* when what is in flight is cut */
 	bool cut;           /* and it has been */
 	uint64_t moved;     /* octets, when that was decided last */

@@ -211,3 +211,27 @@ out:
 	buf_done(&path);
 	return r;
 }
+
+/* A shared lock keeps others from an exclusive one just the same. */
+void store_lock_ready(int fd)
+{
+	(void)flock(fd, LOCK_SH | LOCK_NB);
+}
+
+enum store_lock_state store_lock_state(const char *queue, const char *name)
+{
+	enum store_lock_state state = STORE_LOCK_HELD;
+	struct buf path;
+
+	buf_init(&path, 4096);
+	lock_path(queue, name, &path);
+	int fd = path.failed ? -1 : lock_open(buf_str(&path), NULL);
+	if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) == 0)
+		state = STORE_LOCK_FREE;
+	else if (flock(fd, LOCK_SH | LOCK_NB) == 0)
+		state = STORE_LOCK_READY;
+	if (fd >= 0)
+		close(fd);
+	buf_done(&path);
+	return state;
+}

@@ -206,6 +206,10 @@ int store_barrier(struct store *s, struct err *e);
  * with its holder. */
 int store_lock_file(const char *queue, const char *name, int64_t deadline_ms, int stop_fd,
 	int *ret_fd, struct err *e);
+/* Who holds one may say that he is ready for what it stands for; who wants to know asks. */
+void store_lock_ready(int fd);
+enum store_lock_state { STORE_LOCK_FREE, STORE_LOCK_HELD, STORE_LOCK_READY };
+enum store_lock_state store_lock_state(const char *queue, const char *name);
 /* Paths beside the database, for inotify: queue.lock, the WAL, incoming/. out is emptied first. */
 void store_lock_path(const char *queue, struct buf *out);
 void store_wal_path(const char *queue, struct buf *out);
