@@ -52,7 +52,7 @@ static void say_message(struct dry *d, const struct store_listed *l)
 /* "by route *@qq.com to smtps://…:465 or smtp://…:25" */
 static void say_way(const struct route *r)
 {
-	if (r->pattern)
+	if (r->pattern[0])
 		printf("route %s, ", r->pattern);
 	for (unsigned i = 0; i < r->ends; i++)
 		printf("%s%s", i > 0 ? " or " : "by ", r->end[i].relay.text);
