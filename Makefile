@@ -90,7 +90,7 @@ ifeq ($(STATIC),yes)
 # The linker would warn of dlopen, with which SQLite loads extensions: it is never asked to.
 QUIET := $(if $(findstring --no-warnings,$(shell $(CC) -Wl,--help 2>/dev/null)),-Wl$(,)--no-warnings)
 $(BUILD)/sendmail: $(BUILD)/obj/sendmail/main.o $(LIB)
-	$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) $(QUIET) -static-pie -o $@ $^ $(LIBS_SENDMAIL) -lm
+	$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL:-pie=-static-pie) $(QUIET) -o $@ $^ $(LIBS_SENDMAIL) -lm
 else
 $(BUILD)/sendmail: $(BUILD)/obj/sendmail/main.o $(LIB)
 	$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_SENDMAIL)
@@ -137,8 +137,8 @@ $(BUILD)/fault/sendmail: $(BUILD)/obj/sendmail/main.o $(LIB)
 # What a submission can't be cheaper than; static, whatever sendmail is.
 $(BUILD)/bench/floor: tests/bench/floor.c Makefile $(BUILD)/settings
 	@mkdir -p $(@D)
-	$(CC) -D_GNU_SOURCE -std=gnu17 $(OPT) $(WARN) $(HARDEN) $(LDFLAGS_ALL) -Wl,--no-warnings \
-		-static-pie -o $@ $< -lsqlite3 -lm
+	$(CC) -D_GNU_SOURCE -std=gnu17 $(OPT) $(WARN) $(HARDEN) \
+		$(LDFLAGS_ALL:-pie=-static-pie) -Wl,--no-warnings -o $@ $< -lsqlite3 -lm
 # Test tools stand alone: they share no code with what they test.
 $(BUILD)/tools/%: tests/tools/%.c $(wildcard tests/tools/*/*.h) Makefile $(BUILD)/settings
 	@mkdir -p $(@D)
