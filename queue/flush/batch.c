@@ -29,6 +29,7 @@ static int hand_init(struct hand *h, const struct store_due *d)
 		.submitted = d->submitted,
 		.since = d->since,
 		.tries = d->tries,
+		.notice = d->notice,
 		.doubt_until = d->doubt_until,
 		.address = strdup(d->address),
 		.doubt_journal = strdup(d->doubt_journal),

@@ -43,6 +43,7 @@
 struct hand {
 	int64_t recipient, version, submitted, since;
 	unsigned tries;
+	bool notice;                    /* one of our own: a bounce, a warning */
 	char *address, *notify, *orcpt; /* owned; the latter two NULL where there are none */
 	char once[CLIENT_ONCE_HEX + 1];
 	char *doubt_journal; /* owned; "" when not in doubt */

@@ -142,25 +142,41 @@ static struct store_settlement *add_row(struct flusher *f, struct batch *b, cons
 	return row;
 }
 
-static void set_retry(struct flusher *f, struct store_settlement *row, const struct hand *h,
-	const struct verdict *v, bool exact)
+/* What the configuration gives to a message, and to one of our own notices. */
+static struct retry_rules rules_for(const struct conf_mail *c, bool notice)
 {
-	const struct conf_mail *c = f->conf;
-	const struct retry_rules rules = {
+	const int64_t lifetime = notice ? c->bounce_lifetime : c->lifetime;
+	int64_t most = lifetime * LIFETIMES;
+
+	if (c->lifetime_max > 0 && (!notice || c->lifetime_max < most))
+		most = c->lifetime_max;
+	return (struct retry_rules) {
 		.retry_min = c->retry_min,
 		.retry_max = c->retry_max,
-		.lifetime = c->lifetime,
-		.lifetime_max = c->lifetime_max > 0 ? c->lifetime_max : c->lifetime * LIFETIMES,
+		.lifetime = lifetime,
+		.lifetime_max = most,
 	};
-	const struct retry_facts facts = {
+}
+
+static void set_retry(struct flusher *f, struct store_settlement *row, const struct batch *b,
+	const struct hand *h, const struct verdict *v, bool exact)
+{
+	const struct retry_rules rules = rules_for(f->conf, h->notice);
+	struct retry_facts facts = {
 		.tries = h->tries,
 		.since = h->since,
 		.now = row->at,
 		.exact = exact,
 		.seed = (uint64_t)row->message,
 	};
-	const struct retry r = retry_after(v, &rules, &facts);
+	struct err why;
+	struct retry r;
 
+	/* Where that can't be known, nothing is given up for want of it. */
+	if (retry_needs_down(&rules, &facts) && store_road_down(f->store, b->route->pattern,
+							h->since, row->at, &facts.down, &why) < 0)
+		facts.down = row->at - h->since;
+	r = retry_after(v, &rules, &facts);
 	row->state = r.state;
 	row->counts = r.counts;
 	row->next_try = r.next_try;
@@ -222,7 +238,7 @@ static void settle_rcpt(struct flusher *f, struct batch *b, unsigned i, struct w
 		tell_operator(b->route, w->end->relay.text, &v);
 	route_answered(f, w, o, &v, b->route);
 	row = add_row(f, b, h, w->end->relay.text, link_peer(w->link), &v);
-	set_retry(f, row, h, &v, peer->xonce);
+	set_retry(f, row, b, h, &v, peer->xonce);
 	set_doubt(f->settling, row, o, &v, peer);
 }
 

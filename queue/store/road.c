@@ -136,3 +136,19 @@ int store_road_write(struct store *s, const struct store_road *v, struct err *e)
 		return -1;
 	return store_end(s, write_road(s, v, e), e);
 }
+
+int store_road_down(
+	struct store *s, const char *road, int64_t from, int64_t to, int64_t *ret_ms, struct err *e)
+{
+	sqlite3_stmt *q = db_stmt(&s->db, SQL_OUTAGE_SUM);
+
+	db_bind_text(q, 1, road);
+	sqlite3_bind_int64(q, 2, from);
+	sqlite3_bind_int64(q, 3, to);
+	int r = db_step(&s->db, q, e);
+	if (r < 0)
+		return -1;
+	*ret_ms = r == 1 ? sqlite3_column_int64(q, 0) : 0;
+	sqlite3_reset(q);
+	return 0;
+}

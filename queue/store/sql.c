@@ -116,6 +116,9 @@ static const struct {
 		"INSERT INTO outage(road,began,hours,reason) VALUES(?1,?2,?3,?4)" },
 	[SQL_OUTAGE_END] = { WORK, "UPDATE outage SET ended=max(?1,began)"
 				   " WHERE road=?2 AND ended IS NULL" },
+	[SQL_OUTAGE_SUM] = { WORK,
+		"SELECT coalesce(sum(min(coalesce(ended,?3),?3)-max(began,?2)),0) FROM outage"
+		" WHERE road=?1 AND began<?3 AND coalesce(ended,?3)>?2" },
 	[SQL_DROP_OUTAGES] = { WORK,
 		"DELETE FROM outage WHERE id IN"
 		" (SELECT id FROM outage WHERE ended<?1 ORDER BY id LIMIT ?2)" },

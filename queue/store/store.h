@@ -191,6 +191,9 @@ int store_road_read(struct store *s, const char *road, struct store_relay *relay
 	struct store_outage *ret_outage, struct err *e);
 /* In one transaction; what was stored of the road before goes. */
 int store_road_write(struct store *s, const struct store_road *v, struct err *e);
+/* How long the road was down between the two, ms. 0 or -1. */
+int store_road_down(struct store *s, const char *road, int64_t from, int64_t to, int64_t *ret_ms,
+	struct err *e);
 
 /* Checkpoints when the WAL is past its bound, or in any case when `idle`. Answers the octets that
  * the WAL then has: past STORE_WAL_LOUD somebody keeps a read transaction open, which is to be

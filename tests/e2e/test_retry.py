@@ -28,7 +28,8 @@ def test_what_the_operator_has_to_mend(queue, ses):
     assert queue.states() == {"queued": 3} and not far.messages
     assert queue.value("select max(tries) from recipient") == 999
     assert flusher.log.count("refuses the account") == 1
-    assert queue.flush().sent == 3, "mended"
+    queue.sql("delete from road")  # mended: asked again at once
+    assert queue.flush("--once").sent == 3
 
 
 def test_given_up_after_its_lifetime(queue, ses):
@@ -54,3 +55,42 @@ def test_recipients_of_one_message_come_due_together(queue, ses):
     queue.flush("--once")
     assert queue.value("select count(distinct next_try) from recipient") == 1
     assert len({m["id"] for m in far.messages}) <= 1
+
+
+def test_hours_in_which_its_road_was_down_are_not_charged(queue, ses):
+    """Of its own road, and up to lifetime_max; a notice has a lifetime of its own."""
+    far = ses()
+    queue.write(retry_min="1m", retry_max="1h", bounce_lifetime="1d", linger="0")
+    queue.relay(far.url)
+    put(queue, 4)
+    age(queue, 6, 200)
+    queue.as_program("update message set notice=1 where id=2",
+                     f"update recipient set since=since-{15 * DAY} where message=3",
+                     f"update recipient set since=since-{15 * DAY}, tries=3 where message=4",
+                     "insert into outage(road,began,ended) select '', since-1000, since"
+                     f"+{DAY * 3 // 2} from recipient where message=1",
+                     f"insert into outage(road,began,ended) select '*@other', since, since+{5 * DAY}"
+                     " from recipient where message=2",
+                     f"insert into outage(road,began,ended) select '', since, since+{13 * DAY}"
+                     " from recipient where message=3")
+    far.faults("dot * 451 not today")
+    run = queue.flush("--once")
+    assert (run.deferred, run.failed) == (2, 2)
+    assert [r[0] for r in queue.sql("select state from recipient order by message")] == \
+        ["queued", "failed", "failed", "queued"]
+
+
+def test_c14_a_message_for_which_there_is_no_memory_waits(queue, ses):
+    """The others are sent, and the run ends well."""
+    far = ses()
+    queue.relay(far.url)
+    put(queue, 1)
+    queue.submit(MAIL.format("big@example.net", "x") + ("y" * 79 + "\n") * 400_000)
+    queue.submit(MAIL.format("last@example.net", "x"))
+    queue.prefix = ["prlimit", "--as=45000000"]
+    run = queue.flush("--once")
+    assert run.code == 0 and run.sent == 2, run.log
+    assert "out of memory for a message" in run.log
+    queue.prefix = []
+    queue.sql("update recipient set state='queued' where state='queued'")
+    assert queue.flush("--once").sent == 1
