@@ -13,9 +13,9 @@
 
 struct dry {
 	struct flusher *f;
-	int64_t now;
+	int64_t now, now_mono;
 	int64_t message; /* whose heading has been said */
-	uint64_t messages, now_rcpts, later, doubt, held;
+	uint64_t messages, now_rcpts, later, closed, doubt, held;
 	bool message_counted;
 	uint64_t *by_route;
 };
@@ -49,20 +49,36 @@ static void say_message(struct dry *d, const struct store_listed *l)
 	printf(", %llu octets\n", (unsigned long long)l->size);
 }
 
-/* "by route *@qq.com to smtps://…:465 or smtp://…:25" */
+/* "route *@qq.com, by smtps://…:465 or smtp://…:25": the relay first whose turn it is. */
 static void say_way(const struct route *r)
 {
 	if (r->pattern[0])
 		printf("route %s, ", r->pattern);
 	for (unsigned i = 0; i < r->ends; i++)
-		printf("%s%s", i > 0 ? " or " : "by ", r->end[i].relay.text);
+		printf("%s%s", i > 0 ? " or " : "by ", r->end[(r->at + i) % r->ends].relay.text);
 	putchar('\n');
+}
+
+/* Due, and its road is not asked before a time that an earlier flusher has learnt. */
+static void say_closed(struct dry *d, const struct route *r)
+{
+	char at[40], why[SHOWN_MAX];
+
+	d->closed++;
+	format_local(d->now + (r->resume_at - d->now_mono), at, sizeof at);
+	printf("at %s, when its road is tried again%s%s: ", at,
+		r->end[r->at].reason[0] ? ", after " : "", clean(r->end[r->at].reason, why));
+	say_way(r);
 }
 
 static void say_now(struct dry *d, const struct store_listed *l)
 {
 	const struct route *r = route_for(d->f, l->address);
 
+	if (!route_open(r, d->now_mono)) {
+		say_closed(d, r);
+		return;
+	}
 	d->now_rcpts++;
 	d->by_route[r - d->f->route]++;
 	d->messages += !d->message_counted;
@@ -130,6 +146,8 @@ static void say_sums(const struct dry *d)
 		(unsigned long long)d->now_rcpts);
 	if (d->doubt > 0)
 		printf(", %llu of them in doubt", (unsigned long long)d->doubt);
+	if (d->closed > 0)
+		printf("; when the road is open: %llu", (unsigned long long)d->closed);
 	printf("; later: %llu; held: %llu\n", (unsigned long long)d->later,
 		(unsigned long long)d->held);
 	for (unsigned i = 0; i < f->routes && f->routes > 1; i++)
@@ -143,13 +161,16 @@ static void say_sums(const struct dry *d)
 
 int dry_run(struct flusher *f, struct err *e)
 {
-	struct dry d = { .f = f, .now = clock_wall_ms(), .message = INT64_MIN };
+	struct dry d = {
+		.f = f, .now = clock_wall_ms(), .now_mono = clock_mono_ms(), .message = INT64_MIN
+	};
 	int result = -1;
 
 	d.by_route = calloc(f->routes, sizeof *d.by_route);
 	if (!d.by_route)
 		return err_set(e, EX_OSERR, "out of memory for routes");
-	if (store_open(&f->store, f->conf->queue, STORE_LIST, f->conf->lock_wait, e) == 0)
+	if (store_open(&f->store, f->conf->queue, STORE_FLUSH, f->conf->lock_wait, e) == 0 &&
+		road_read(f, e) == 0)
 		result = store_list(f->store, (uid_t)-1, show, &d, e);
 	if (result == 0)
 		say_sums(&d);

@@ -7,7 +7,7 @@
 #define TX   (PUT | HAND)
 #define WORK (1u << STORE_FLUSH)
 #define HAND (1u << STORE_HAND)
-#define LIST (1u << STORE_LIST | HAND)
+#define LIST (1u << STORE_LIST | HAND | WORK) /* the flusher's --dry-run */
 
 static const struct {
 	unsigned roles;

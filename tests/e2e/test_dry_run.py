@@ -106,3 +106,19 @@ def test_a_queue_that_is_not_there(queue):
     queue.relay("lmtp://127.0.0.1:1")
     queue.database.unlink()
     assert dry(queue, 78) == ""
+
+
+def test_a_road_that_is_paused(queue):
+    """What an earlier flusher has learnt of it counts, as it does for the next one; one that is down
+    that one would try once."""
+    queue.relay("lmtp://127.0.0.1:1")
+    put(queue, "me@a.example", "r@example.net")
+    queue.flush()
+    queue.as_program("update recipient set next_try=0")
+    assert "1 messages (1 recipients)" in dry(queue)
+    queue.as_program("update road set resume_at=resume_at+600000, down_since=null, reason='454 quota'",
+                     "update outage set ended=began+1")
+    lines = dry(queue).splitlines()
+    assert lines[1].startswith("  <r@example.net>: at 20"), lines
+    assert lines[1].endswith(", when its road is tried again, after 454 quota: by lmtp://127.0.0.1:1")
+    assert "0 messages (0 recipients); when the road is open: 1; later: 0" in lines[2]
