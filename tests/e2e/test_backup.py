@@ -62,6 +62,23 @@ def test_backup_under_load(road, thousand, wait_for):
     assert not file.with_name("backup.db.part").exists()
 
 
+def test_what_is_damaged_takes_the_place_of_no_good_copy(queue):
+    put(queue, "one")
+    file = queue.database.with_name("backup.db")
+    assert backup(queue, file).returncode == 0
+    good = file.read_bytes()
+    root = queue.value("select rootpage from sqlite_master where name='attempt'")
+    queue.sql("pragma wal_checkpoint(truncate)")
+    with open(queue.database, "r+b") as page:
+        page.seek((root - 1) * 4096)
+        page.write(b"Z" * 4096)
+    done = backup(queue, file)
+    assert done.returncode == 65, done
+    assert b"backup.db: not written, as the queue is damaged: " in done.stderr
+    assert file.read_bytes() == good
+    assert sorted(f.name for f in queue.database.parent.glob("backup*")) == ["backup.db"]
+
+
 def arrivals(far):
     return collections.Counter(corpus.message_id(far.content(m)) for m in far.messages)
 
