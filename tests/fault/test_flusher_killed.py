@@ -1,8 +1,11 @@
-"""F2: kill -9 of the flusher at every system call (a sample here, all in `make soak`), with the
+"""F2, F5, F10: kill -9 of the flusher at every system call (a sample here, all in `make soak`), with the
 listener and its journal: the same messages at SES, none lost, none doubled."""
 
 import collections
+import contextlib
 import os
+import signal
+import sqlite3
 import subprocess
 
 import corpus
@@ -71,3 +74,42 @@ def test_f2_the_check_can_fail(road):
     settle_all(way.queue)
     with pytest.raises(AssertionError):
         assert arrivals(way.ses, 0) == {m.id: 1 for m in messages}
+
+
+def recipients_got(ses):
+    return sorted(r for message in ses.messages for r in message["recipients"])
+
+
+def sending(way):
+    """The listener's journal has something under way."""
+    with contextlib.closing(sqlite3.connect(way.listener.directory / "journal.db")) as db:
+        return db.execute("select count(*) from once where state='sending'").fetchone()[0]
+
+
+def test_f10_some_recipients_accepted_then_the_cut(road):
+    """One of three is put off, then the link is cut before the answers are through: only that one is
+    sent again, and the others' answers are repeated (F5: SES's 250 was lost on the link)."""
+    way = road(link={}, ses_options={"latency": 700})
+    way.ses.faults("rcpt <b@*> 1 451 4.7.1 later")
+    way.queue.submit("To: a@example.net, b@example.net, c@example.net\nFrom: s@example.com\n\nbody\n")
+    flusher = way.queue.flusher("--once")
+    wait_for(lambda: sending(way))
+    way.link.cut()
+    flusher.wait()
+    settle_all(way.queue)
+    assert recipients_got(way.ses) == ["a@example.net", "b@example.net", "c@example.net"]
+
+
+def test_f5_ses_is_slower_than_the_flusher_is_patient(road):
+    """It ends before SES has answered, by a second SIGTERM; the next one asks, and gets SES's answer."""
+    way = road(ses_options={"latency": 1500})
+    corpus.submit_all(way.queue, [corpus.Message(1, 1000)])
+    flusher = way.queue.flusher()
+    wait_for(lambda: sending(way))
+    flusher.signal(signal.SIGTERM)
+    flusher.signal(signal.SIGINT)
+    assert flusher.wait(5) == 0
+    assert way.queue.states() == {"queued": 1} and not way.ses.messages
+    settle_all(way.queue)
+    assert len(way.ses.messages) == 1
+    assert [row["maybe_sent"] for row in way.queue.attempts] == [1, 0]
