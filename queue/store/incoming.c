@@ -171,6 +171,7 @@ enum kind { COMPLETE, HALF, FOREIGN };
 struct names {
 	char **name; /* owned */
 	size_t n, room;
+	size_t half; /* of them half-written */
 };
 
 static void names_done(struct names *l)
@@ -203,6 +204,7 @@ static bool add_name(struct names *l, const char *name)
 		l->name = grown;
 		l->room = room;
 	}
+	l->half += kind_of(name) == HALF;
 	l->name[l->n] = strdup(name);
 	return l->name[l->n] && ++l->n;
 }
@@ -210,6 +212,14 @@ static bool add_name(struct names *l, const char *name)
 static int by_name(const void *a, const void *b)
 {
 	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Those half-written stay for a day, and are not to crowd out the others. */
+static bool is_wanted(const struct names *l, const char *name)
+{
+	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strcmp(name, "damaged") == 0)
+		return false;
+	return kind_of(name) != HALF || l->half < NAMES_MAX / 2;
 }
 
 /* Sorted. 0, or -1 (and the list can be done with). */
@@ -227,8 +237,7 @@ static int read_names(int dir, struct names *l, struct err *e)
 		return -1;
 	}
 	while (result == 0 && l->n < NAMES_MAX && (errno = 0, entry = readdir(d)))
-		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
-			strcmp(entry->d_name, "damaged") != 0 && !add_name(l, entry->d_name))
+		if (is_wanted(l, entry->d_name) && !add_name(l, entry->d_name))
 			result = err_set(e, EX_TEMPFAIL, "out of memory for names");
 	if (result == 0 && errno != 0)
 		result = err_sys(e, EX_TEMPFAIL, "incoming/ can't be read");

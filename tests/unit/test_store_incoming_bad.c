@@ -7,6 +7,7 @@
 #include "store/incoming_file.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 
@@ -189,6 +190,29 @@ static void half_written_is_cleared_after_a_day(void **state)
 	assert_int_equal(names(f, "", NULL), 0);
 }
 
+/* More than are looked at in one go, all of today: they keep no message from its turn. */
+static void many_half_written_are_in_no_ones_way(void **state)
+{
+	struct fixture *f = *state;
+	struct fixture_mail x;
+	struct told t;
+
+	for (unsigned i = 0; i < 8; i++) {
+		fixture_mail(&x, "x\r\n", "a@example.com", NULL);
+		write_one(f, &x.m);
+	}
+	int dir = open(in(f, ""), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	for (unsigned i = 0; i < 2 * 65536; i++) {
+		char name[64];
+		snprintf(name, sizeof name, "001800000000000-%032x.tmp", i);
+		assert_int_equal(mknodat(dir, name, S_IFREG | 0600, 0), 0);
+	}
+	close(dir);
+	t = import(f);
+	assert_int_equal(t.taken, 8);
+	assert_int_equal(t.cleared, 0);
+}
+
 /* Nothing that was moved aside makes way for another of its name. */
 static void damaged_is_kept(void **state)
 {
@@ -241,6 +265,7 @@ int main(void)
 		unit(values_are_believed_in_nothing),
 		unit(foreign_things_are_in_nobodys_way),
 		unit(half_written_is_cleared_after_a_day),
+		unit(many_half_written_are_in_no_ones_way),
 		unit(damaged_is_kept),
 		unit(one_that_can_not_be_removed),
 	};
