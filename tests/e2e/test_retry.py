@@ -99,3 +99,20 @@ def test_c14_a_message_for_which_there_is_no_memory_waits(queue, ses):
     queue.prefix = []
     queue.sql("update recipient set state='queued' where state='queued'")
     assert queue.flush("--once").sent == 1
+
+
+def test_d14_messages_on_which_the_server_closes_stop_no_other(queue, ses, wait_for):
+    """Several of them; alone in flight once they are known, and the others go."""
+    far = ses()
+    queue.write(linger="60s", retry_min="1s", retry_max="1s")
+    queue.relay(far.url)
+    for i in range(12):
+        queue.submit(MAIL.format(f"r{i}@example.net", i), "-t", "-i", "-f",
+                     f"{'bad' if i % 4 == 0 else 'good'}@example.com")
+    far.faults("dot <bad@*> * close")
+    flusher = queue.flusher()
+    wait_for(lambda: queue.states().get("sent") == 9, deadline=40)
+    queue.submit(MAIL.format("new@example.net", 99), "-t", "-i", "-f", "good@example.com")
+    wait_for(lambda: queue.states() == {"sent": 10, "queued": 3}, deadline=40)
+    flusher.stop()
+    assert not any(m["sender"].startswith("bad") for m in far.messages)
