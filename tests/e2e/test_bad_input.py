@@ -49,6 +49,7 @@ def test_a_certificate_that_is_not_pinned(queue, listener, ses, certs):
 
 
 def test_an_expired_certificate(queue, listener, ses, certs):
+    """D8, to the flusher; each certificate that is wrong is in test_wire_tls.c."""
     far = ses()
     near = listener(far.url, certificate=certs.expired)
     queue.relay(near.url())

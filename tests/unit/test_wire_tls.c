@@ -1,5 +1,5 @@
 /*
- * tls: both ends of it over a socket pair, with certificates made here; and OpenSSL itself as the
+ * tls (D8): both ends of it over a socket pair, with certificates made here; OpenSSL itself as the
  * other end where ours would not misbehave. The program starts itself again with an OPENSSL_CONF
  * that forbids TLS 1.3, which must not matter.
  */
