@@ -4,8 +4,8 @@
 #ifndef CENMAIL_ALIASES_CHECK_H
 #define CENMAIL_ALIASES_CHECK_H
 
-#include "sendmail/aliases.h"
-#include "sendmail/recipients.h"
+#include "base/aliases.h"
+#include "base/recipients.h"
 
 /* Reads rules->aliases and appends what is wrong with it, `FILE:LINE: what` each, in the order of
  * lines: lines that can't be read, items that are not used here, addresses and names that lead

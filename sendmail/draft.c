@@ -7,9 +7,9 @@
 #include "base/dsn.h"
 #include "base/number.h"
 #include "base/random.h"
+#include "base/recipients.h"
 #include "sendmail/compose.h"
 #include "sendmail/fallback.h"
-#include "sendmail/recipients.h"
 
 #include <limits.h>
 

@@ -8,10 +8,10 @@
 #include "base/clock.h"
 #include "base/field.h"
 #include "base/log.h"
+#include "base/recipients.h"
 #include "sendmail/draft.h"
 #include "sendmail/header.h"
 #include "sendmail/input.h"
-#include "sendmail/recipients.h"
 #include "sendmail/sender.h"
 #include "sendmail/ses.h"
 

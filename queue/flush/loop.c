@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "flush/import.h"
+#include "flush/notify.h"
 #include "flush/progress.h"
 #include "flush/turn.h"
 #include "flush/wake.h"
@@ -238,6 +239,19 @@ static bool upkeep(struct wheel *w, int64_t now)
 	return upkeep_done(&w->upkeep);
 }
 
+/* Senders are told what became of their mail, and the operator what lasts. Whether one that does
+ * not linger may go. */
+static bool notices(struct wheel *w, int64_t now)
+{
+	struct flusher *f = w->f;
+
+	if (f->closing || f->unwritten)
+		return true;
+	w->written |= notice_tend(&w->notices, f, nothing_left(w, now));
+	w->written |= notify_tend(&w->notify_next, f);
+	return notice_done(&w->notices);
+}
+
 /* Takes nothing new; what is in flight has a while to be answered. */
 static void close_down(struct wheel *w, int64_t now)
 {
@@ -315,7 +329,7 @@ static int run(struct wheel *w, struct err *e)
 		collect(f, now);
 		if (write_back(w, now, e) < 0)
 			return -1;
-		done = upkeep(w, now);
+		done = notices(w, now) && upkeep(w, now);
 		tidy(w, now);
 		progress_tend(f, w->closes_at, now);
 		if ((f->closing || (!f->linger && done)) && nothing_left(w, now))

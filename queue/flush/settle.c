@@ -240,6 +240,7 @@ static void settle_rcpt(struct flusher *f, struct batch *b, unsigned i, struct w
 	row = add_row(f, b, h, w->end->relay.text, link_peer(w->link), &v);
 	set_retry(f, row, b, h, &v, peer->xonce);
 	set_doubt(f->settling, row, o, &v, peer);
+	row->reports = peer->dsn;
 }
 
 void settle_collect(struct flusher *f, struct way *w, int64_t now)

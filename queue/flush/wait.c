@@ -92,6 +92,8 @@ static int64_t earliest(const struct wheel *w)
 		at = w->look_again;
 	if (w->import && w->import_at < at && !f->closing && !f->unwritten)
 		at = w->import_at;
+	if (w->notices.next < at && !f->closing && !f->unwritten)
+		at = w->notices.next;
 	if (w->upkeep.next < at && !f->closing && !f->unwritten)
 		at = w->upkeep.next;
 	if (progress_deadline(f) < at)

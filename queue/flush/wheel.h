@@ -5,6 +5,7 @@
 #define CENMAIL_WHEEL_H
 
 #include "flush/flusher.h"
+#include "flush/notice.h"
 #include "flush/upkeep.h"
 
 #include <poll.h>
@@ -33,6 +34,8 @@ struct wheel {
 	struct err failed;  /* why it ends; code 0: for no fault */
 	bool written;       /* since the last idle checkpoint */
 	bool told_wal;      /* that the WAL is too large; once in a flusher's life */
+	struct notices notices;
+	int64_t notify_next; /* monotonic ms: when it is looked what lasts */
 	struct upkeep upkeep;
 	struct pollfd *pfd; /* signal, wake, then the ways in order */
 	struct way **who;

@@ -42,6 +42,10 @@ int store_end(struct store *s, int r, struct err *e);
  * EX_CONFIG. */
 int store_in_place(struct store *s, struct err *e);
 
+/* put.c: a submission, in a write transaction that is open. 0 or -1. */
+int store_put_within(
+	struct store *s, const struct store_submission *m, int64_t *ret_id, struct err *e);
+
 /* Octets of the WAL file. */
 int64_t store_wal_size(const struct store *s);
 

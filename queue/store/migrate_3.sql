@@ -11,6 +11,7 @@ ALTER TABLE recipient ADD COLUMN flow INTEGER NOT NULL DEFAULT 0 CONSTRAINT "flo
   CHECK(typeof(flow)='integer' AND flow BETWEEN 0 AND 63);
 UPDATE recipient SET bounce=0
  WHERE bounce IS NULL AND (state='failed' OR state='sent' AND instr(notify,'SUCCESS')>0);
+CREATE INDEX recipient_held ON recipient(id) WHERE state='held';
 CREATE INDEX recipient_untold ON recipient(message)
  WHERE bounce IS NULL AND (state='failed' OR state='sent' AND instr(notify,'SUCCESS')>0);
 CREATE INDEX message_notice ON message(submitted) WHERE notice=1;
@@ -30,7 +31,8 @@ CREATE TABLE outage(
  began INTEGER NOT NULL,
  ended INTEGER,
  reason TEXT NOT NULL DEFAULT '',
- hours INTEGER NOT NULL DEFAULT 0
+ hours INTEGER NOT NULL DEFAULT 0,
+ told INTEGER NOT NULL DEFAULT 0
 );
 CREATE VIEW roads AS SELECT
  road, relay, in_use,

@@ -104,7 +104,7 @@ static int put_recipients(
 	return 0;
 }
 
-static int put_all(
+int store_put_within(
 	struct store *s, const struct store_submission *m, int64_t *ret_id, struct err *e)
 {
 	/* What goes into a file that was moved away would be acknowledged, and not seen again. */
@@ -131,7 +131,7 @@ int store_put(struct store *s, const struct store_submission *m, int64_t *ret_id
 		return err_set(e, EX_DATAERR, "a message of more than 2 GiB can't be stored");
 	if (store_begin(s, e) < 0)
 		return -1;
-	if (store_end(s, put_all(s, m, &id, e), e) < 0)
+	if (store_end(s, store_put_within(s, m, &id, e), e) < 0)
 		return -1;
 	*ret_id = id;
 	return 0;

@@ -145,6 +145,7 @@ CREATE INDEX recipient_message ON recipient(message);
 CREATE INDEX recipient_open ON recipient(message) WHERE state IN ('queued','held');
 CREATE INDEX recipient_due ON recipient(flow,next_try) WHERE state='queued';
 CREATE INDEX recipient_settled ON recipient(state,settled) WHERE settled IS NOT NULL;
+CREATE INDEX recipient_held ON recipient(id) WHERE state='held';
 CREATE INDEX recipient_untold ON recipient(message)
  WHERE bounce IS NULL AND (state='failed' OR state='sent' AND instr(notify,'SUCCESS')>0);
 
@@ -196,14 +197,15 @@ CREATE TABLE road(
 ) WITHOUT ROWID;
 
 -- A time for which all relays of a road were down; ended is NULL while they are. hours: of it, as far
--- as the log was told.
+-- as the log was told. told: what the command of `notify` was run for: that it began (1), that it ended (2).
 CREATE TABLE outage(
  id INTEGER PRIMARY KEY,
  road TEXT NOT NULL,
  began INTEGER NOT NULL,
  ended INTEGER,
  reason TEXT NOT NULL DEFAULT '',
- hours INTEGER NOT NULL DEFAULT 0
+ hours INTEGER NOT NULL DEFAULT 0,
+ told INTEGER NOT NULL DEFAULT 0
 );
 
 -- What happened in an hour (at: hours since 1970), counted as it happens: recipients submitted,

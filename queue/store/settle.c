@@ -97,6 +97,7 @@ static int apply(struct store *s, const struct store_settlement *v, struct err *
 	sqlite3_bind_int64(q, 14, v->recipient);
 	sqlite3_bind_int64(q, 15, v->message);
 	sqlite3_bind_int64(q, 16, v->version);
+	sqlite3_bind_int64(q, 17, v->reports && v->state == STORE_SENT);
 	if (db_step(&s->db, q, e) < 0)
 		return -1;
 	return sqlite3_changes(s->db.handle) == 1;

@@ -82,7 +82,8 @@ static const struct {
 	[SQL_SETTLE] = { WORK,
 		"UPDATE recipient SET state=?1,next_try=?2,tries=min(tries+?3,1000000),settled=?4,"
 		"last_code=?5,last_reply=?6,doubt_journal=?7,doubt_until=?8,ses_id=?9,"
-		"queued_ms=?10,connect_ms=?11,hop_ms=?12,ses_ms=?13"
+		"queued_ms=?10,connect_ms=?11,hop_ms=?12,ses_ms=?13,"
+		"bounce=CASE ?17 WHEN 0 THEN bounce ELSE 0 END"
 		" WHERE id=?14 AND message=?15 AND version=?16 AND state='queued'" },
 	[SQL_SETTLE_DOUBT] = { WORK,
 		"UPDATE recipient SET doubt_journal=?1,doubt_until=?2"
@@ -99,7 +100,8 @@ static const struct {
 		"SELECT 1 FROM recipient WHERE message=?1 AND state IN ('queued','held') LIMIT 1" },
 	[SQL_DROP_SENT] = { WORK,
 		"DELETE FROM content WHERE message=?1"
-		" AND NOT EXISTS(SELECT 1 FROM recipient WHERE message=?1 AND state<>'sent')" },
+		" AND NOT EXISTS(SELECT 1 FROM recipient WHERE message=?1 AND (state<>'sent'"
+		" OR bounce IS NULL AND instr(notify,'SUCCESS')>0))" },
 
 	/* road.c */
 	[SQL_ROAD_READ] = { WORK,
@@ -155,6 +157,53 @@ static const struct {
 	[SQL_DROP_HOURS] = { WORK, "DELETE FROM hour WHERE at IN"
 				   " (SELECT at FROM hour WHERE at<?1 ORDER BY at LIMIT ?2)" },
 	[SQL_GIVE_BACK] = { WORK, "PRAGMA incremental_vacuum(16)" },
+
+/* notice.c. UNTOLD is the condition of the index recipient_untold, in its words. */
+#define UNTOLD     "bounce IS NULL AND (state='failed' OR state='sent' AND instr(notify,'SUCCESS')>0)"
+#define UNTOLD_ROW "id,version,address,notify,orcpt,last_code,last_reply,since,settled,state='held'"
+	[SQL_UNTOLD] = { WORK, "SELECT message FROM recipient WHERE " UNTOLD
+			       " AND message>?1 ORDER BY message LIMIT 1" },
+	[SQL_LATE] = { WORK,
+		"SELECT r.message,r.id,m.submitted,r.warned IS NULL AND m.notice=0 AND r.since<?3"
+		" AND (r.state='held' OR r.tries>0)"
+		" FROM recipient AS r CROSS JOIN message AS m ON m.id=r.message"
+		" WHERE r.state IN ('queued','held') AND (r.message,r.id)>(?1,?2)"
+		" ORDER BY r.message,r.id LIMIT ?4" },
+	[SQL_UNTOLD_MESSAGE] = { WORK,
+		"SELECT submitted,sender,message_id,envid,ret,notice,EXISTS(SELECT 1 FROM recipient"
+		" WHERE message=?1 AND state IN ('queued','held')) FROM message WHERE id=?1" },
+	[SQL_UNTOLD_RCPTS] = { WORK, "SELECT " UNTOLD_ROW " FROM recipient WHERE " UNTOLD
+				     " AND message=?1 AND state=?2 ORDER BY id LIMIT ?3" },
+	[SQL_LATE_RCPTS] = { WORK,
+		"SELECT " UNTOLD_ROW " FROM recipient WHERE state IN ('queued','held')"
+		" AND message=?1 AND warned IS NULL AND since<?2 AND (state='held' OR tries>0)"
+		" ORDER BY id LIMIT ?3" },
+	[SQL_UNTOLD_TRIES] = { WORK,
+		"SELECT recipient,at,relay FROM attempt WHERE message=?1 ORDER BY id" },
+	[SQL_NOTICES_TO] = { WORK,
+		"SELECT count(*) FROM (SELECT 1 FROM message AS m CROSS JOIN recipient AS r"
+		" ON r.message=m.id WHERE m.notice=1 AND m.submitted>?1 AND r.address=?2"
+		" LIMIT ?3)" },
+	[SQL_TELL_CHECK] = { WORK,
+		"SELECT 1 FROM recipient WHERE id=?1 AND version=?2 AND message=?3 AND CASE ?4"
+		" WHEN 0 THEN bounce IS NULL AND state IN ('sent','failed')"
+		" ELSE warned IS NULL AND state IN ('queued','held') END" },
+	[SQL_TELL] = { WORK, "UPDATE recipient SET bounce=?1 WHERE id=?2" },
+	[SQL_TELL_WARNED] = { WORK, "UPDATE recipient SET warned=?1 WHERE id=?2" },
+
+	/* event.c */
+	[SQL_HELD] = { WORK,
+		"SELECT EXISTS(SELECT 1 FROM recipient WHERE state='held'),"
+		"EXISTS(SELECT 1 FROM outage WHERE road=?1 AND ended IS NULL),"
+		"coalesce((SELECT last_reply FROM recipient WHERE state='held' ORDER BY id"
+		" LIMIT 1),'')" },
+	[SQL_HELD_BEGINS] = { WORK, "INSERT INTO outage(began,road,reason) VALUES(?1,?2,?3)" },
+	[SQL_HELD_ENDS] = { WORK, "UPDATE outage SET ended=?1 WHERE road=?2 AND ended IS NULL" },
+	[SQL_EVENT] = { WORK,
+		"SELECT id,road,began,coalesce(ended,0),reason FROM outage WHERE"
+		" told=0 AND ended IS NULL AND began<=?1 OR told=1 AND ended IS NOT NULL"
+		" ORDER BY id LIMIT 1" },
+	[SQL_EVENT_TOLD] = { WORK, "UPDATE outage SET told=?1 WHERE id=?2" },
 
 	/* list.c */
 	[SQL_LIST] = { LIST,

@@ -151,6 +151,7 @@ struct store_settlement { /* one try at one recipient */
 	const char *doubt_journal; /* "" : not in doubt */
 	int64_t doubt_until;
 	const char *ses_id; /* "" unless sent */
+	bool reports;       /* sent to a peer that sees to NOTIFY=SUCCESS itself (RFC 3461) */
 	int64_t at;
 	int64_t queued_ms, connect_ms, hop_ms,
 		ses_ms; /* the delay split; `seconds` is the last two */

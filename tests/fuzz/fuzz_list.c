@@ -7,7 +7,7 @@
 #include "base/address.h"
 #include "base/address_list.h"
 #include "base/buf.h"
-#include "sendmail/recipients.h"
+#include "base/recipients.h"
 
 #define MAX 20 /* recipients */
 

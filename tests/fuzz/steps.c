@@ -9,7 +9,7 @@
 #include "base/address_list.h"
 #include "sendmail/compose.h"
 #include "sendmail/intake.h"
-#include "sendmail/recipients.h"
+#include "base/recipients.h"
 
 #include <stdint.h>
 #include <stdio.h>

@@ -2,7 +2,7 @@
  * Reads the aliases file into a sorted table. Its words are an operator's: a wrong line costs that
  * line, never the mail of the others.
  */
-#include "sendmail/aliases.h"
+#include "base/aliases.h"
 
 #include <assert.h>
 #include <errno.h>

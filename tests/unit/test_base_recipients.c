@@ -1,8 +1,8 @@
 /*
  * Recipients, aliases and the sender: what a name leads to, duplicates, loops, ceilings.
  */
-#include "sendmail/aliases.h"
-#include "sendmail/recipients.h"
+#include "base/aliases.h"
+#include "base/recipients.h"
 
 #include "tests/unit/aliases_fixture.h"
 

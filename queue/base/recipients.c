@@ -2,13 +2,13 @@
  * A set of addresses. Expansion is bounded: an alias is expanded once for a message, and nested at
  * most ALIASES_DEPTH_MAX deep.
  */
-#include "sendmail/recipients.h"
+#include "base/recipients.h"
 
 #include "base/address.h"
 #include "base/address_list.h"
+#include "base/aliases.h"
 #include "base/log.h"
 #include "base/user.h"
-#include "sendmail/aliases.h"
 
 #include <inttypes.h>
 
