@@ -11,9 +11,9 @@
 #include "listen/journal.h"
 #include "listen/pace.h"
 #include "listen/pool.h"
-#include "listen/road.h"
 #include "listen/stop.h"
 #include "listen/terms.h"
+#include "listen/uplink.h"
 #include "listen/visitors.h"
 
 struct listener {
@@ -28,7 +28,7 @@ struct listener {
 	struct visitors *visitors;
 	struct journal *journal;
 	struct pool *pool;
-	struct road road;
+	struct uplink uplink;
 	struct pace pace;
 	struct stop stop;
 	atomic_uint sessions; /* alive */

@@ -251,7 +251,7 @@ static int start(struct listener *l, struct accepting *a, struct err *e)
 
 static int make(struct listener *l, struct err *e)
 {
-	road_init(&l->road);
+	uplink_init(&l->uplink);
 	pace_init(&l->pace, l->conf.rate, l->conf.quota, clock_mono_ms());
 	terms_now_init(&l->terms);
 	l->guess = guess_new();
@@ -269,7 +269,7 @@ static void unmake(struct listener *l)
 	guess_free(l->guess);
 	terms_now_done(&l->terms);
 	pace_done(&l->pace);
-	road_done(&l->road);
+	uplink_done(&l->uplink);
 	stop_done(&l->stop);
 	tls_context_unref(l->upstream_tls);
 	relay_done(&l->upstream);

@@ -91,13 +91,13 @@ static enum made connect_now(struct worker *w, char answer[ANSWER_MAX + 1])
 					    .reply = { .text = "timed out" } };
 	const struct outcome *fault = &no_memory;
 
-	if (road_is_down(&w->l->road, clock_mono_ms(), answer))
+	if (uplink_is_down(&w->l->uplink, clock_mono_ms(), answer))
 		return NOT_MADE;
 	w->link = dial(w);
 	if (w->link) {
 		enum client_state state = client_state(link_client(w->link));
 		if (state == CLIENT_READY) {
-			road_well(&w->l->road);
+			uplink_well(&w->l->uplink);
 			w->counted = true;
 			figures_one(&w->l->figures.ses_connects);
 			atomic_fetch_add(&w->l->figures.ses_connections, 1);
@@ -111,7 +111,7 @@ static enum made connect_now(struct worker *w, char answer[ANSWER_MAX + 1])
 		answer_own(&(struct answer_own) { "451 4.3.2", VERDICT_PACE, 5 }, answer,
 			"SES takes no more connections");
 	else
-		road_failed(&w->l->road, fault, clock_mono_ms(), answer);
+		uplink_failed(&w->l->uplink, fault, clock_mono_ms(), answer);
 	log_line(LOG_WARNING, "listen", "warning: %s: %s", w->l->upstream.text, answer);
 	worker_hang_up(w);
 	return crowded ? CROWDED_OUT : NOT_MADE;

@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "listen/pace.h"
 #include "listen/pool.h"
-#include "listen/road.h"
+#include "listen/uplink.h"
 
 #include <pthread.h>
 #include <string.h>
@@ -338,37 +338,37 @@ static void test_quota_outlives_the_process(void **state)
 
 /* --- the road --- */
 
-static void test_road(void **state)
+static void test_uplink(void **state)
 {
-	struct road r;
+	struct uplink r;
 	char answer[ANSWER_MAX + 1];
 	struct outcome o = { .step = STEP_CONNECT, .lost = true, .reply = { .text = "refused" } };
 	int64_t now = 1000;
 
 	(void)state;
-	road_init(&r);
-	assert_false(road_is_down(&r, now, answer));
-	road_failed(&r, &o, now, answer);
+	uplink_init(&r);
+	assert_false(uplink_is_down(&r, now, answer));
+	uplink_failed(&r, &o, now, answer);
 	assert_string_equal(
 		answer, "451 4.4.1 cenmail: SES unreachable: connect: refused class=road retry=1");
-	road_failed(&r, &o, now, answer); /* another worker, at the same time */
-	assert_true(road_is_down(&r, now + 999, answer));
-	assert_false(road_is_down(&r, now + 1000, answer));
+	uplink_failed(&r, &o, now, answer); /* another worker, at the same time */
+	assert_true(uplink_is_down(&r, now + 999, answer));
+	assert_false(uplink_is_down(&r, now + 1000, answer));
 	for (int i = 0; i < 10; i++) {
 		now += 100000;
-		road_failed(&r, &o, now, answer);
+		uplink_failed(&r, &o, now, answer);
 	}
-	assert_true(road_is_down(&r, now + 29999, answer));
-	assert_false(road_is_down(&r, now + 30000, answer));
-	road_well(&r);
-	assert_false(road_is_down(&r, now, answer));
+	assert_true(uplink_is_down(&r, now + 29999, answer));
+	assert_false(uplink_is_down(&r, now + 30000, answer));
+	uplink_well(&r);
+	assert_false(uplink_is_down(&r, now, answer));
 	o = (struct outcome) { .step = STEP_AUTH,
 		.reply = { .code = 535, .text = "Authentication Credentials Invalid" } };
-	road_failed(&r, &o, now, answer);
+	uplink_failed(&r, &o, now, answer);
 	assert_string_equal(answer,
 		"451 4.7.8 cenmail: SES refused our password: 535 Authentication"
 		" Credentials Invalid class=road retry=1");
-	road_done(&r);
+	uplink_done(&r);
 }
 
 int main(void)
@@ -383,7 +383,7 @@ int main(void)
 		cmocka_unit_test(test_other_rates_while_running),
 		cmocka_unit_test(test_quota),
 		cmocka_unit_test(test_quota_outlives_the_process),
-		cmocka_unit_test(test_road),
+		cmocka_unit_test(test_uplink),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,23 +1,23 @@
 /*
  * The shared memory of a connection that could not be made.
  */
-#include "listen/road.h"
+#include "listen/uplink.h"
 
 #define PAUSE_MIN 1000 /* ms */
 #define PAUSE_MAX 30000
 
-void road_init(struct road *r)
+void uplink_init(struct uplink *r)
 {
-	*r = (struct road) { .until = 0 };
+	*r = (struct uplink) { .until = 0 };
 	pthread_mutex_init(&r->lock, NULL);
 }
 
-void road_done(struct road *r)
+void uplink_done(struct uplink *r)
 {
 	pthread_mutex_destroy(&r->lock);
 }
 
-bool road_is_down(struct road *r, int64_t now_ms, char answer[ANSWER_MAX + 1])
+bool uplink_is_down(struct uplink *r, int64_t now_ms, char answer[ANSWER_MAX + 1])
 {
 	pthread_mutex_lock(&r->lock);
 	bool down = now_ms < r->until;
@@ -41,8 +41,8 @@ static void explain(const struct outcome *o, int64_t retry_s, char answer[ANSWER
 	}
 }
 
-void road_failed(
-	struct road *r, const struct outcome *fault, int64_t now_ms, char answer[ANSWER_MAX + 1])
+void uplink_failed(
+	struct uplink *r, const struct outcome *fault, int64_t now_ms, char answer[ANSWER_MAX + 1])
 {
 	pthread_mutex_lock(&r->lock);
 	/* Workers that failed together count once. */
@@ -57,7 +57,7 @@ void road_failed(
 	pthread_mutex_unlock(&r->lock);
 }
 
-void road_well(struct road *r)
+void uplink_well(struct uplink *r)
 {
 	pthread_mutex_lock(&r->lock);
 	r->until = r->pause_ms = 0;
