@@ -10,9 +10,9 @@
 #include <assert.h>
 #include <sys/stat.h>
 
-#define WAL_PAGES  1000 /* beyond it, checkpoint */
-#define PRUNE_ROWS 20   /* by one statement */
-#define PRUNE_MS   5    /* by one step, about */
+#define WAL_PAGES  300 /* beyond it, checkpoint: what all wait for is short */
+#define PRUNE_ROWS 20  /* by one statement */
+#define PRUNE_MS   1   /* by one step, about */
 
 enum {
 	BEGIN,
