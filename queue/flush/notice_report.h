@@ -28,6 +28,6 @@ struct notice_made {
 };
 
 /* 0 or -1 (EX_TEMPFAIL: no memory). */
-int notice_compose(const struct notice_report *r, struct notice_made *ret, struct err *e);
+int notice_compose(const struct notice_report *n, struct notice_made *ret, struct err *e);
 
 #endif

@@ -161,7 +161,7 @@ int notify_run(const struct conf_mail *conf, char *const *env, struct err *e)
 			closelog();
 			close_from(0);
 			open("/dev/null", O_RDWR);
-			if (dup(0) < 0 || dup(0) < 0)
+			if (dup2(0, 1) < 0 || dup2(0, 2) < 0)
 				_exit(1);
 			log_open(conf->log);
 		} else {

@@ -7,9 +7,9 @@
  * proportion
  */
 #include "base/address_list.h"
+#include "base/recipients.h"
 #include "sendmail/compose.h"
 #include "sendmail/intake.h"
-#include "base/recipients.h"
 
 #include <stdint.h>
 #include <stdio.h>
