@@ -153,9 +153,9 @@ $(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c $(LIB) tests/fuzz/fuzz.h Makefile
 	$(CC) $(CPPFLAGS_OWN) $(CFLAGS_ALL) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $< $(LIB) \
 		$(LIBS_LISTEN)
 # Counts steps instead of time: compiled on its own, with the compiler's callback at each block.
-STEPS := tests/fuzz/steps.c $(patsubst %,queue/base/%.c,address address_list buf clock err field \
-	log number random span spool user) $(patsubst %,sendmail/%.c,intake normalise longline header \
-	compose sender aliases recipients)
+STEPS := tests/fuzz/steps.c $(patsubst %,queue/base/%.c,address address_list aliases buf clock err \
+	field log number random recipients span spool user) \
+	$(patsubst %,sendmail/%.c,intake normalise longline header compose sender)
 $(BUILD)/steps: $(STEPS) $(wildcard queue/base/*.h sendmail/*.h) Makefile
 	$(CC) $(CPPFLAGS_OWN) -std=gnu17 -O1 -g -fno-builtin -fsanitize-coverage=bb,trace-pc \
 		-Wl,--wrap=memchr,--wrap=memcpy,--wrap=memmove -o $@ $(STEPS) -lpthread

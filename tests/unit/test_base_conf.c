@@ -50,7 +50,7 @@ static void mail_defaults(void **state)
 	assert_int_equal(c.bounce_lifetime, 86400000);
 	assert_int_equal(c.warn_after, 14400000);
 	assert_int_equal(c.linger, 60000);
-	assert_int_equal(c.window, 64);
+	assert_int_equal(c.window, 1000);
 	assert_int_equal(c.window_bytes, 16777216);
 	assert_int_equal(c.connections, 1);
 	assert_int_equal(c.keep_sent, 0);
