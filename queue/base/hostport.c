@@ -8,24 +8,15 @@
 
 #include <arpa/inet.h>
 
-static bool copy(struct span s, char *to, size_t size)
-{
-	if (s.n >= size || span_find(s, '\0') >= 0)
-		return false;
-	memcpy(to, s.p, s.n);
-	to[s.n] = '\0';
-	return true;
-}
-
 /* A name that ends like an IPv4 address has to be one: 10.1.2 is somebody's mistake. */
 static bool parse_host(struct span s, char *host, size_t size)
 {
 	unsigned char addr[16];
 
 	if (s.n > 2 && s.p[0] == '[' && s.p[s.n - 1] == ']')
-		return copy(span_make(s.p + 1, s.n - 2), host, size) &&
+		return span_copy(span_make(s.p + 1, s.n - 2), host, size) &&
 		       inet_pton(AF_INET6, host, addr) == 1;
-	if (s.n == 0 || s.p[0] == '[' || !address_is_domain(s) || !copy(s, host, size))
+	if (s.n == 0 || s.p[0] == '[' || !address_is_domain(s) || !span_copy(s, host, size))
 		return false;
 	const char *dot = strrchr(host, '.'), *last = dot ? dot + 1 : host;
 	if (strspn(last, "0123456789") == strlen(last))

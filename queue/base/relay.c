@@ -20,16 +20,6 @@ static const struct scheme {
 	{ "smtp", false, RELAY_TLS_MAY, "25" },
 };
 
-/* s has been checked to hold printable ASCII only. */
-static bool copy(struct span s, char *to, size_t size)
-{
-	if (s.n >= size)
-		return false;
-	memcpy(to, s.p, s.n);
-	to[s.n] = '\0';
-	return true;
-}
-
 static int parse_url(struct span s, struct relay *r, struct err *e)
 {
 	const struct scheme *scheme = NULL;
@@ -84,7 +74,7 @@ static int parse_file(const char *what, struct span s, char *to, size_t size, st
 {
 	if (*to != '\0')
 		return err_set(e, EX_CONFIG, "%s= is given twice", what);
-	if (s.n == 0 || s.p[0] != '/' || !copy(s, to, size))
+	if (s.n == 0 || s.p[0] != '/' || !span_copy(s, to, size))
 		return err_set(e, EX_CONFIG, "%s= needs an absolute path of at most %zu octets",
 			what, size - 1);
 	return 0;

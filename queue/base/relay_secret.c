@@ -12,15 +12,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static bool copy(struct span s, char *to, size_t size)
-{
-	if (s.n >= size)
-		return false;
-	memcpy(to, s.p, s.n);
-	to[s.n] = '\0';
-	return true;
-}
-
 /* Octets that neither AUTH PLAIN (NUL) nor a line of text can carry. */
 static bool is_secret_text(struct span s)
 {
@@ -61,8 +52,8 @@ static int split_secret(struct relay *r, struct span line, struct err *e)
 	if (iam)
 		password = span_of(derived);
 	bool good = is_secret_text(user) && is_secret_text(password) &&
-		    copy(user, r->user, sizeof r->user) &&
-		    copy(password, r->password, sizeof r->password);
+		    span_copy(user, r->user, sizeof r->user) &&
+		    span_copy(password, r->password, sizeof r->password);
 	wipe(derived, sizeof derived);
 	if (!good)
 		return err_set(e, EX_CONFIG,

@@ -64,3 +64,12 @@ bool span_has_break(struct span s)
 {
 	return span_find(s, '\0') >= 0 || span_find(s, '\r') >= 0 || span_find(s, '\n') >= 0;
 }
+
+bool span_copy(struct span s, char *to, size_t size)
+{
+	if (s.n >= size || span_find(s, '\0') >= 0)
+		return false;
+	memcpy(to, s.p, s.n);
+	to[s.n] = '\0';
+	return true;
+}

@@ -47,5 +47,7 @@ struct span span_word(struct span *rest);
 long span_find(struct span s, char c);
 /* Whether the bytes hold a NUL, CR or LF: what must never enter a protocol line. */
 bool span_has_break(struct span s);
+/* As a C string. False, with nothing written: it does not fit, or holds a NUL. */
+bool span_copy(struct span s, char *to, size_t size);
 
 #endif

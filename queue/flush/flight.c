@@ -6,14 +6,22 @@
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
 
+unsigned flight_on(const struct route *r)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < r->ways; i++)
+		if (r->way[i].link)
+			n += client_flying(link_client(r->way[i].link));
+	return n;
+}
+
 unsigned flight_count(const struct flusher *f)
 {
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < f->routes; i++)
-		for (unsigned k = 0; k < f->route[i].ways; k++)
-			if (f->route[i].way[k].link)
-				n += client_flying(link_client(f->route[i].way[k].link));
+		n += flight_on(&f->route[i]);
 	return n;
 }
 

@@ -217,6 +217,8 @@ void road_well(struct route *r, struct relay_end *end);
 /* --- flight.c --- */
 /* Messages given to connections whose verdicts have not been passed. */
 unsigned flight_count(const struct flusher *f);
+/* The same on one road. */
+unsigned flight_on(const struct route *r);
 /* Recipients in hand that can go: on roads that are open, or will be when one has connected. */
 unsigned flight_waiting(const struct flusher *f, int64_t now);
 /* Octets over the connections that are open; what the kernel still keeps for a peer has not moved.

@@ -174,30 +174,19 @@ static bool has_room(const struct way *w, size_t octets)
 	return client_room(c, octets);
 }
 
-/* Messages in flight on the road. */
-static unsigned flying(const struct route *r)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < r->ways; i++)
-		if (r->way[i].link)
-			n += client_flying(link_client(r->way[i].link));
-	return n;
-}
-
 /* What goes to the connection next; NULL: nothing now. A suspect goes alone, when nothing else
  * waits, so that it takes no other down with it. */
 static struct batch *next_for(struct flusher *f, struct route *r, struct way *w)
 {
 	struct batch *b = fair_peek(&r->waiting);
 
-	if (r->lone && flying(r) > 0)
+	if (r->lone && flight_on(r) > 0)
 		return NULL;
 	r->lone = false;
 	if (b)
 		return has_room(w, (size_t)(b->size + f->headers.len)) ? fair_pop(&r->waiting)
 								       : NULL;
-	if (r->waiting.suspects == 0 || flying(r) > 0)
+	if (r->waiting.suspects == 0 || flight_on(r) > 0)
 		return NULL;
 	r->lone = true;
 	return fair_pop_suspect(&r->waiting);

@@ -53,20 +53,10 @@ static bool next_parameter(struct span *rest, struct parameter *ret)
 	return true;
 }
 
-/* Into a C string; the value was found to hold no NUL. False when it does not fit. */
-static bool copy(struct span value, char *out, size_t size)
-{
-	if (value.n >= size)
-		return false;
-	memcpy(out, value.p, value.n);
-	out[value.n] = '\0';
-	return true;
-}
-
 /* Words, in one spelling only. */
 static bool copy_upper(struct span words, char *out, size_t size)
 {
-	if (!copy(words, out, size))
+	if (!span_copy(words, out, size))
 		return false;
 	for (char *p = out; *p; p++)
 		if (*p >= 'a' && *p <= 'z')
@@ -100,7 +90,7 @@ static bool read_envid(struct span v, void *out)
 {
 	struct server_mail *m = out;
 
-	return dsn_is_envid(v) && copy(v, m->envid, sizeof m->envid);
+	return dsn_is_envid(v) && span_copy(v, m->envid, sizeof m->envid);
 }
 
 /* RFC 4954 section 5: who is said to have sent it; of no use here, as the client answers for it. */
@@ -121,7 +111,7 @@ static bool read_orcpt(struct span v, void *out)
 {
 	struct server_rcpt *r = out;
 
-	return dsn_is_orcpt(v) && copy(v, r->orcpt, sizeof r->orcpt);
+	return dsn_is_orcpt(v) && span_copy(v, r->orcpt, sizeof r->orcpt);
 }
 
 static bool read_once(struct span v, void *out)
