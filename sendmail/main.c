@@ -15,6 +15,7 @@
 #include "sendmail/verify.h"
 
 #include <inttypes.h>
+#include <signal.h>
 #include <unistd.h>
 
 #ifndef CENMAIL_BUILT_IN /* what is linked statically, for --version */
@@ -159,6 +160,18 @@ static int fail(const struct err *e, uid_t caller, enum log_to log)
 	return e->code;
 }
 
+/* The disk is full or broken, and the queue's -shm, which SQLite maps, tells it in this way where
+ * vfs.c could not be told before: what is not committed is rolled back by the next opener. */
+static void end_by_bus_error(int number)
+{
+	static const char text[] = "sendmail: the queue's disk is full or broken: a page of its "
+				   "shared memory can't be written; try again\n";
+
+	(void)number;
+	(void)!write(STDERR_FILENO, text, sizeof(text) - 1);
+	_exit(EX_TEMPFAIL);
+}
+
 int main(int argc, char **argv)
 {
 	struct privilege who = { 0 };
@@ -175,6 +188,7 @@ int main(int argc, char **argv)
 		return fail(&e, who.caller, LOG_TO_SYSLOG);
 	}
 	prefault();
+	signal(SIGBUS, end_by_bus_error);
 	log_open(LOG_TO_SYSLOG);
 	if (options_parse(argc, argv, &o, &e) != 0)
 		return fail(&e, who.caller, LOG_TO_SYSLOG);

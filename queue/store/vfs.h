@@ -1,5 +1,6 @@
 /*
- * SQLite's own way to files, but for one thing: a WAL that is there is opened, not created.
+ * SQLite's own way to files, but for two things: a WAL that is there is opened, not created, and a
+ * full disk is an error, not a SIGBUS.
  */
 #ifndef CENMAIL_STORE_VFS_H
 #define CENMAIL_STORE_VFS_H

@@ -77,6 +77,21 @@ def test_full(disk, ses, kind):
     check_delivered(queue, ses, accepted + small + after)
 
 
+def test_full_to_the_last_block(disk, ses):
+    """On blocks smaller than a page SQLite's reservation of -shm reserves nothing: the first write
+    into the memory was the end, by SIGBUS. All amounts of space up to what a message needs."""
+    queue = disk("ext4", size="8m")
+    queue.flush()
+    accepted = []
+    for number, left in enumerate(range(0, 160, 2)):
+        queue.inside("rm -f ballast")
+        queue.fill(leave=left * 1024)
+        accepted += send(queue, [number])
+    assert 0 < len(accepted) < 80
+    queue.make_room()
+    check_delivered(queue, ses, accepted)
+
+
 def test_the_check_sees_what_is_lost(disk, ses):
     """The negative control of check_delivered."""
     queue = disk()
