@@ -23,6 +23,7 @@ PEERS = ["postfix", "bsd-mailx", "s-nail", "mutt", "git-email", "php-cli", "libe
          "pflogsumm"]
 ALONE = ["mdadm"]  # without what it depends on (udev): only its monitor is of interest
 RIVALS = ["dma", "nullmailer"]  # each a mail server in Postfix's place, for the benchmark alone
+MTAS = ["exim4-daemon-light", "msmtp", "opensmtpd"]  # clients of the listener: tests/tools/mta.py
 APART = {"postfix", *RIVALS}
 BYTES_MAX = 60_000_000  # they are half of that
 TRIES = 3
@@ -62,12 +63,13 @@ def _apt(directory):
             "-o", "Debug::NoLocking=1", "-o", "APT::Sandbox::User=root"]
 
 
-def _wanted(directory):
+def _wanted(directory, packages, alone=()):
     """NAME=VERSION of all that is needed and not installed here; they are not too much."""
-    said = _run([*_apt(directory), "--print-uris", "install", *PEERS])
-    said += _run([*_apt(directory), "--print-uris", "download", *ALONE], cwd=directory)
+    said = _run([*_apt(directory), "--print-uris", "install", *packages])
+    if alone:
+        said += _run([*_apt(directory), "--print-uris", "download", *alone], cwd=directory)
     found = re.findall(r"^'[^']*' ([a-z0-9+.-]+)_(\S+)_\w+\.deb (\d+)", said, re.M)
-    have = _installed() - set(PEERS)
+    have = _installed() - set(packages)
     wanted = [(name, version.replace("%3a", ":")) for name, version, _ in found if name not in have]
     size = sum(int(n) for name, _, n in found if name not in have)
     if size > BYTES_MAX:
@@ -101,24 +103,48 @@ def _unpack(archives, tree):
 def _fill(tree):
     with tempfile.TemporaryDirectory(dir=_cache()) as new:
         new = pathlib.Path(new)
-        wanted = _wanted(new)
+        wanted = _wanted(new, PEERS, ALONE)
         _run([*_apt(new), "download", *(f"{name}={version}" for name, version in wanted)], cwd=new)
         _unpack(new.glob("*.deb"), tree)
     (tree / "versions").write_text("".join(f"{name} {version}\n" for name, version in wanted))
 
 
-def fetch():
-    """The tree, fetched by whoever comes first: test runs share it."""
-    stamp = "".join(f"{p}\n" for p in PEERS + ALONE)
-    tree, mark = _cache() / "tree", _cache() / "complete"
+def _fill_mtas(tree):
+    """Each with what it needs in a place of its own: they exclude each other."""
+    for package in MTAS:
+        with tempfile.TemporaryDirectory(dir=_cache()) as new:
+            new = pathlib.Path(new)
+            wanted = _wanted(new, [package])
+            _run([*_apt(new), "download", *(f"{n}={version}" for n, version in wanted)], cwd=new)
+            for archive in new.glob("*.deb"):
+                _run(["dpkg", "-x", str(archive), str(tree / package)])
+            _tidy(tree / package)
+        (tree / package / "version").write_text(dict(wanted)[package])
+
+
+def _once(name, mark, packages, fill):
+    """Filled by whoever comes first: test runs share it."""
+    stamp = "".join(f"{p}\n" for p in packages)
+    tree, mark = _cache() / name, _cache() / mark
     with open(_cache() / "lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not mark.exists() or mark.read_text() != stamp:
             mark.unlink(missing_ok=True)
             shutil.rmtree(tree, ignore_errors=True)
-            _fill(tree)
+            tree.mkdir()
+            fill(tree)
             mark.write_text(stamp)
     return tree
+
+
+def fetch():
+    """The tree of the peers."""
+    return _once("tree", "complete", PEERS + ALONE, _fill)
+
+
+def fetch_mtas():
+    """What is in MTAS, each in a directory of its name."""
+    return _once("mtas", "mtas.complete", MTAS, _fill_mtas)
 
 
 def fetch_rivals(directory):
@@ -133,10 +159,10 @@ def version(package):
     return found[1] if found else _run(["dpkg-query", "-W", "-f", "${Version}", package])
 
 
-def tree():
+def tree(what=fetch):
     """The tree, for a test, which is skipped where it can't be had."""
     try:
-        return fetch()
+        return what()
     except CantBeHad as why:
         pytest.skip(f"the programs of others can't be had: {why}")
 
@@ -180,7 +206,7 @@ def main():
     why = None
     for _ in range(TRIES):
         try:
-            print(f"peers of the tests are unpacked in {fetch()}")
+            print(f"peers of the tests are unpacked in {fetch()} and {fetch_mtas()}")
             return 0
         except CantBeHad as e:
             why = e
