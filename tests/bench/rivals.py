@@ -52,7 +52,8 @@ exec tail -f /dev/null
 """
 
 
-def _own(path, user="root", group="root", mode=0o755):
+def own(path, user="root", group="root", mode=0o755):
+    """A directory as the package's own scripts make it."""
     path.mkdir(parents=True, exist_ok=True)
     os.chown(path, USERS.get(user) or pwd.getpwnam(user).pw_uid,
              USERS.get(group) or grp.getgrnam(group).gr_gid)
@@ -63,13 +64,16 @@ def _fill_spool(spool):
     """The spools as their packages' own scripts make them."""
     spool.mkdir()
     spool.chmod(0o755)
-    _own(spool / "postfix/maildrop", "postfix", "postdrop", 0o1730)
-    _own(spool / "postfix/public", "postfix", "postdrop", 0o710)
-    _own(spool / "dma", "root", "mail", 0o2775)
+    own(spool / "postfix/maildrop", "postfix", "postdrop", 0o1730)
+    own(spool / "postfix/public", "postfix", "postdrop", 0o710)
+    own(spool / "dma", "root", "mail", 0o2775)
     for name in ("queue", "tmp", "failed"):
-        _own(spool / "nullmailer" / name, "mail", "mail", 0o700)
-    os.mkfifo(spool / "nullmailer/trigger", 0o622)
-    _own(spool / "cenmail", "cenmail", "cenmail", 0o700)
+        own(spool / "nullmailer" / name, "mail", "mail", 0o700)
+    trigger = spool / "nullmailer/trigger"
+    os.mkfifo(trigger)
+    trigger.chmod(0o622)
+    shutil.chown(trigger, "mail", "mail")
+    own(spool / "cenmail", "cenmail", "cenmail", 0o700)
 
 
 class Rivals:
@@ -96,7 +100,8 @@ class Rivals:
         self.holder = Program("rivals", ["unshare", "-m", "--propagation", "private", "sh", "-ec",
                                          MOUNTS.format(lower=lower, spool=self.spool)])
         self.holder.line(lambda line: line == "ready")
-        self._configure(pathlib.Path(f"/proc/{self.holder.pid}/root"))
+        self.root = pathlib.Path(f"/proc/{self.holder.pid}/root")
+        self._configure(self.root)
         self.init()
 
     def close(self):

@@ -115,8 +115,8 @@ def submit_all(queue, messages, callers=4):
 class Plain:
     """A small message that only counts."""
 
-    def __init__(self, serial):
-        self.sender, self.given = "app@example.com", plain(serial)
+    def __init__(self, serial, size=2048):
+        self.sender, self.given = "app@example.com", plain(serial, size)
 
 
 def plain(serial, size=2048):

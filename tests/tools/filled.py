@@ -31,12 +31,13 @@ def by_sql(database, count):
 
 
 class Filled:
-    """count messages of 2 KB, submitted by sendmail itself."""
+    """count messages of 2 KB, or another size, submitted by sendmail itself."""
 
-    def __init__(self, directory, count):
+    def __init__(self, directory, count, size=2048):
         self.queue = parts.Queue(directory)
+        self.octets = count * size
         self.ids = [f"<p{i}@corpus.example.com>" for i in range(count)]
-        corpus.submit_all(self.queue, [corpus.Plain(i) for i in range(count)])
+        corpus.submit_all(self.queue, [corpus.Plain(i, size) for i in range(count)])
         assert self.queue.states() == {"queued": count}
 
     def pour(self, queue):

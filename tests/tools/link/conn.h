@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #define PIECE     65536
-#define LINKS_MAX 512
+#define LINKS_MAX 2048
 #define NEVER     INT64_MAX
 #define SECOND_NS 1000000000ll
 
