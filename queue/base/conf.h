@@ -49,6 +49,7 @@ struct conf_mail {
 	struct conf_list operator_reply; /* CODE, words */
 	int64_t linger;
 	uint64_t window, window_bytes, connections;
+	uint64_t rate; /* recipients a second and relay, times 1000; 0: unlimited */
 	int64_t keep_sent, keep_failed, keep_history;
 	uint64_t min_free, queue_max; /* octets; 0: no bound, as of the next */
 	uint64_t user_max;            /* messages of one user that wait */

@@ -50,6 +50,20 @@ static int check_range(struct span value, struct err *e)
 	return cidr_parse(value, &c, e);
 }
 
+/* It has keys of its own for its pace. */
+static int check_upstream(struct span value, struct err *e)
+{
+	struct relay r;
+
+	if (relay_parse(value, &r, e) < 0)
+		return -1;
+	if (r.has_rate || r.connections > 0)
+		return err_set(e, EX_CONFIG, "%s= is no option here: set the key \"%s\"",
+			r.has_rate ? "rate" : "connections",
+			r.has_rate ? "rate" : "upstream_connections");
+	return 0;
+}
+
 #define AT(field) offsetof(struct conf_listen, field)
 
 /* clang-format off */
@@ -64,7 +78,7 @@ static const struct conf_key keys[] = {
 		"addresses that are let in, as 172.16.0.0/12; with none, nobody is" },
 	{ "clients", CONF_TEXT, AT(clients), NULL, 0, 0, NULL, conf_check_path,
 		"the file of clients, NAME:SHA-256 of the secret; when set, AUTH is required" },
-	{ "upstream", CONF_TEXT, AT(upstream), NULL, 0, 0, NULL, conf_check_relay,
+	{ "upstream", CONF_TEXT, AT(upstream), NULL, 0, 0, NULL, check_upstream,
 		"where mail goes on to: SCHEME://HOST:PORT secret=FILE" },
 	{ "upstream_connections", CONF_NUMBER, AT(upstream_connections), "10", 1, 1000, NULL, NULL,
 		"the most connections to it" },

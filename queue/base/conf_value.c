@@ -47,32 +47,6 @@ static int add_pair(const struct conf_key *k, struct conf_list *l, struct span v
 	return v[l->n - 1].first && v[l->n - 1].rest ? 0 : no_memory(e);
 }
 
-/* `14/s`, `0.5/s` (three decimals at most), and 0 for none. */
-static int parse_rate(struct span s, uint64_t *ret)
-{
-	uint64_t whole, part = 0;
-
-	if (span_eq(s, span_of("0"))) {
-		*ret = 0;
-		return 0;
-	}
-	if (s.n < 3 || memcmp(s.p + s.n - 2, "/s", 2) != 0)
-		return -1;
-	s.n -= 2;
-	long dot = span_find(s, '.');
-	if (number_parse(dot < 0 ? s : span_make(s.p, (size_t)dot), UINT32_MAX, &whole) < 0)
-		return -1;
-	if (dot >= 0) {
-		struct span decimals = span_from(s, (size_t)dot + 1);
-		if (decimals.n > 3 || number_parse(decimals, 999, &part) < 0)
-			return -1;
-		for (size_t i = decimals.n; i < 3; i++)
-			part *= 10;
-	}
-	*ret = whole * 1000 + part;
-	return 0;
-}
-
 static void print_number(enum conf_type type, uint64_t v, char *out, size_t size)
 {
 	static const struct {
@@ -109,7 +83,7 @@ static int set_number(const struct conf_key *k, void *field, struct span value, 
 		[CONF_NUMBER] = "a number in digits",
 		[CONF_SIZE] = "a size like 512K, 40M or 1G",
 		[CONF_DURATION] = "a duration like 30s, 5m, 4h or 5d",
-		[CONF_RATE] = "a rate like 14/s or 0.5/s, or 0 for no limit",
+		[CONF_RATE] = "a rate like 14/s, 0.5/s or 30/m, or 0 for no limit",
 	};
 	char low[32], high[32];
 	uint64_t v = 0;
@@ -122,7 +96,7 @@ static int set_number(const struct conf_key *k, void *field, struct span value, 
 	} else if (k->type == CONF_SIZE) {
 		r = number_parse_size(value, &v);
 	} else if (k->type == CONF_RATE) {
-		r = parse_rate(value, &v);
+		r = number_parse_rate(value, &v);
 	} else {
 		r = number_parse(value, UINT64_MAX, &v);
 	}

@@ -66,6 +66,34 @@ int number_parse_size(struct span s, uint64_t *ret)
 	return parse_with_unit(s, units, UINT64_MAX, ret);
 }
 
+int number_parse_rate(struct span s, uint64_t *ret)
+{
+	uint64_t whole, part = 0;
+	unsigned per;
+
+	if (span_eq(s, span_of("0"))) {
+		*ret = 0;
+		return 0;
+	}
+	if (s.n < 3 || s.p[s.n - 2] != '/' || (s.p[s.n - 1] != 's' && s.p[s.n - 1] != 'm'))
+		return -1;
+	per = s.p[s.n - 1] == 's' ? 1 : 60;
+	s.n -= 2;
+	long dot = span_find(s, '.');
+	if (number_parse(dot < 0 ? s : span_make(s.p, (size_t)dot), UINT32_MAX, &whole) < 0)
+		return -1;
+	if (dot >= 0) {
+		struct span decimals = span_from(s, (size_t)dot + 1);
+		if (decimals.n > 3 || number_parse(decimals, 999, &part) < 0)
+			return -1;
+		for (size_t i = decimals.n; i < 3; i++)
+			part *= 10;
+	}
+	whole = whole * 1000 + part;
+	*ret = whole > 0 && whole < per ? 1 : whole / per;
+	return 0;
+}
+
 static int hex_digit(char c)
 {
 	if (c >= '0' && c <= '9')

@@ -80,6 +80,30 @@ static int parse_file(const char *what, struct span s, char *to, size_t size, st
 	return 0;
 }
 
+static int parse_pace(struct span s, struct relay *r, struct err *e)
+{
+	if (r->has_rate)
+		return err_set(e, EX_CONFIG, "rate= is given twice");
+	if (number_parse_rate(s, &r->rate) < 0 || r->rate > RELAY_RATE_MAX)
+		return err_set(e, EX_CONFIG,
+			"rate= needs a rate like 14/s, 0.5/s or 30/m, or 0 for no limit");
+	r->has_rate = true;
+	return 0;
+}
+
+static int parse_connections(struct span s, struct relay *r, struct err *e)
+{
+	uint64_t n;
+
+	if (r->connections != 0)
+		return err_set(e, EX_CONFIG, "connections= is given twice");
+	if (number_parse(s, RELAY_CONNECTIONS, &n) < 0 || n == 0)
+		return err_set(e, EX_CONFIG, "connections= needs a number from 1 to %d",
+			RELAY_CONNECTIONS);
+	r->connections = (unsigned)n;
+	return 0;
+}
+
 static int parse_option(struct span word, struct relay *r, struct err *e)
 {
 	if (span_starts_nocase(word, "pin="))
@@ -88,7 +112,12 @@ static int parse_option(struct span word, struct relay *r, struct err *e)
 		return parse_file("ca", span_from(word, 3), r->ca, sizeof r->ca, e);
 	if (span_starts_nocase(word, "secret="))
 		return parse_file("secret", span_from(word, 7), r->secret, sizeof r->secret, e);
-	return err_set(e, EX_CONFIG, "relay option \"%.*s\" is none of pin= ca= secret=",
+	if (span_starts_nocase(word, "rate="))
+		return parse_pace(span_from(word, 5), r, e);
+	if (span_starts_nocase(word, "connections="))
+		return parse_connections(span_from(word, 12), r, e);
+	return err_set(e, EX_CONFIG,
+		"relay option \"%.*s\" is none of pin= ca= secret= rate= connections=",
 		(int)(word.n < 100 ? word.n : 100), word.p);
 }
 

@@ -1,6 +1,7 @@
 /*
  * A relay's URL as the configuration has it:
  *   SCHEME://HOST[:PORT] [pin=sha256:HEX[,sha256:HEX…]] [ca=FILE] [secret=FILE]
+ *     [rate=N/s] [connections=N]
  * HOST is a name, an IPv4 address or an IPv6 address in brackets. Default ports: lmtps and
  * lmtp forms 3535, smtps 465, smtp forms 587 (smtp+starttls) and 25 (smtp).
  */
@@ -12,7 +13,9 @@
 
 #include <stdint.h>
 
-#define RELAY_PINS 4
+#define RELAY_PINS        4
+#define RELAY_RATE_MAX    1000000000 /* recipients a second, times 1000 */
+#define RELAY_CONNECTIONS 100
 
 enum relay_tls {
 	RELAY_TLS_MAY,      /* STARTTLS when offered, unverified; no password is said */
@@ -32,7 +35,10 @@ struct relay {
 	char secret[256];   /* "": no AUTH */
 	char user[256];     /* read from the secret file by relay_read_secret */
 	char password[256]; /* the same; wiped by relay_done */
-	char text[320];     /* scheme://host:port, for people and for attempts */
+	uint64_t rate;      /* recipients a second, times 1000; 0: no limit; where has_rate */
+	bool has_rate;
+	unsigned connections; /* 0: not said */
+	char text[320];       /* scheme://host:port, for people and for attempts */
 };
 
 /* 0, or -1 with what is wrong (EX_CONFIG). */

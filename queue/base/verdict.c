@@ -28,7 +28,7 @@ static const struct meaning {
 	const char *starts; /* how the text begins, or NULL; no case */
 	const char *has;    /* what it holds, or NULL; no case */
 	enum named names;
-	bool operator_fault;
+	bool operator_fault, throttled, crowded;
 	int64_t retry_ms;
 } meanings[] = {
 	/* clang-format off */
@@ -37,7 +37,7 @@ static const struct meaning {
 	/* SES is asked for too much. Its other 454s are about its own health. */
 	{ AT_ANY, 454, 454, .class = VERDICT_PACE, .starts = "Throttling", .has = "quota",
 		.retry_ms = VERDICT_QUOTA_MS },
-	{ AT_ANY, 454, 454, .class = VERDICT_PACE, .starts = "Throttling",
+	{ AT_ANY, 454, 454, .class = VERDICT_PACE, .starts = "Throttling", .throttled = true,
 		.retry_ms = VERDICT_RATE_MS },
 
 	/* SES has something against us, and not against this message; operator_reply adds to these.
@@ -56,6 +56,8 @@ static const struct meaning {
 	{ AT_MESSAGE, 554, 554, .class = VERDICT_HELD, .has = "not verified" },
 
 	/* The two ends do not understand each other, or do not trust each other. */
+	{ AT_ANY, 421, 421, .class = VERDICT_ROAD, .has = "too many concurrent", .crowded = true },
+	{ AT_ANY, 421, 421, .class = VERDICT_ROAD, .has = "too many connections", .crowded = true },
 	{ AT_ANY, 421, 421, .class = VERDICT_ROAD },
 	{ AT_ANY, 454, 454, .class = VERDICT_ROAD },
 	{ AT_ANY, 500, 500, .class = VERDICT_ROAD },
@@ -247,6 +249,8 @@ static void judge(const struct outcome *o, const struct verdict_rules *rules, st
 			if (fits(&meanings[i], o, rules)) {
 				v->class = meanings[i].class;
 				v->operator_fault = meanings[i].operator_fault;
+				v->throttled = meanings[i].throttled;
+				v->crowded = meanings[i].crowded;
 				v->retry_ms = meanings[i].retry_ms;
 				break;
 			}
@@ -255,7 +259,7 @@ static void judge(const struct outcome *o, const struct verdict_rules *rules, st
 		v->retry_ms = said.retry_ms;
 	if (v->class == VERDICT_PACE && v->retry_ms == 0)
 		v->retry_ms = VERDICT_RATE_MS;
-	v->own_mail &= !v->operator_fault;
+	v->own_mail &= !v->operator_fault && !v->crowded;
 }
 
 void verdict_pass(const struct outcome *o, const struct verdict_rules *rules, struct verdict *ret)

@@ -39,6 +39,8 @@ struct verdict {
 	bool maybe_sent;
 	bool own_mail; /* ROAD, UNKNOWN: it came after this message's own MAIL, and may be its fault
 			*/
+	bool throttled;      /* PACE: it takes mail, but not so fast */
+	bool crowded;        /* ROAD: it has too many connections of ours; not own_mail */
 	bool operator_fault; /* ROAD: SES has something against the account; not own_mail */
 	struct reply reply;  /* code 0 when none came: reply.text then says what happened */
 };

@@ -5,11 +5,12 @@
  *
  * batch.c takes what is due, send.c puts it on the wire, settle.c passes the verdicts and writes
  * them back, loop.c turns the wheel (wheel.h). Of the roads, route.c knows which recipient takes
- * which, ways.c keeps the connections, road.c knows which relay may be asked.
+ * which, ways.c keeps the connections, road.c knows which relay may be asked, pacing.c how fast.
  */
 #ifndef CENMAIL_FLUSHER_H
 #define CENMAIL_FLUSHER_H
 
+#include "base/bucket.h"
 #include "base/conf.h"
 #include "flush/fair.h"
 #include "flush/idset.h"
@@ -81,6 +82,7 @@ struct relay_end { /* one next hop of a route */
 	int64_t backoff_ms;
 	int64_t down_since; /* wall ms; 0: well */
 	char reason[200];
+	struct bucket pace;
 	unsigned most;   /* connections that it takes, fewer than it should; 0: not known */
 	int64_t more_at; /* monotonic ms: when one more is tried */
 };
@@ -108,6 +110,7 @@ struct route {
 	bool lone;           /* a suspect is in flight, and nothing else */
 	int64_t resume_at;   /* monotonic ms: no relay may be asked until then; 0: one may */
 	int64_t keep_after;  /* monotonic ms: no idle connection is opened before */
+	int64_t pace_at;     /* monotonic ms: what waits is held until then; 0: not by the pace */
 	bool seeking;        /* closes its connections, and then turns to seek_to */
 	unsigned seek_to;
 	unsigned sought;   /* relays whose journals were asked in a row */
@@ -171,6 +174,8 @@ void route_close_all(struct flusher *f);
 struct route *route_for(struct flusher *f, const char *address);
 
 /* --- ways.c --- */
+/* How many connections to it are configured. */
+unsigned route_connections(const struct conf_mail *c, const struct relay_end *end);
 /* Opens a connection where there is work and the backoff allows. */
 void route_tend(struct flusher *f, struct route *r, int64_t now);
 /* The connection can take messages. */
@@ -178,8 +183,8 @@ void route_ready(struct flusher *f, struct route *r, struct way *w, int64_t now)
 /* A connection has ended: frees it, and says what that means for the road. */
 void route_ended(struct flusher *f, struct route *r, struct way *w, int64_t now);
 /* A recipient was answered over it (or not): what that means for the road. */
-void route_answered(struct flusher *f, struct way *w, const struct outcome *o,
-	const struct verdict *v, struct route *r);
+void route_answered(struct flusher *f, struct way *w, const struct batch *b,
+	const struct outcome *o, const struct verdict *v);
 /* Whether messages may be given to it now. */
 bool route_takes(const struct route *r, const struct way *w);
 /* A batch has to go to a journal that another relay of the route may have: turns to the next one,
@@ -191,8 +196,28 @@ bool route_open(const struct route *r, int64_t now);
 int64_t route_deadline(const struct route *r);
 /* Whether some route is asking a relay whether it is well again. */
 bool route_probing(const struct flusher *f);
-/* The connection ends when what is in flight is answered. */
+/* Ends at once, and whatever was in flight has been taken back. */
 void way_free(struct flusher *f, struct way *w);
+
+/* --- way.c --- */
+/* An idle connection to a peer that keeps no journal is not kept for long: SES ends it after 10 s.
+ * When that is over, monotonic ms; INT64_MAX: not in question. */
+int64_t way_idle_until(const struct way *w);
+/* Ends one that has nothing to do, if it is not to be kept. */
+void way_rest(struct flusher *f, struct route *r, struct way *w, int64_t now);
+
+/* --- pacing.c --- */
+void pacing_open(const struct conf_mail *c, struct relay_end *end, int64_t now);
+/* Whether the pace of the relay in use holds what is next, and until when (pace_at). */
+bool pacing_holds(struct route *r, const struct batch *b, int64_t now);
+/* The relay said that it is given too much; and that it took something. */
+void pacing_throttled(struct route *r, struct relay_end *end, const struct batch *b, int64_t now);
+void pacing_well(struct route *r, struct relay_end *end, int64_t now);
+/* To and from what is stored of it. */
+void pacing_save(struct relay_end *end, int64_t wall, int64_t now, struct store_relay *ret);
+void pacing_restore(struct relay_end *end, const struct store_relay *s, int64_t wall, int64_t now);
+/* Whether there is anything that the next flusher has to know. */
+bool pacing_is_used(struct route *r, int64_t now);
 
 /* --- road.c --- */
 /* What flushers before this one have learnt. 0 or -1. */

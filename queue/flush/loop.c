@@ -113,18 +113,6 @@ static int take(struct wheel *w, int64_t now, struct err *e)
 	return 0;
 }
 
-static void rest(struct flusher *f, const struct route *r, struct way *w, int64_t now)
-{
-	struct client *c = link_client(w->link);
-
-	if (client_state(c) != CLIENT_READY || client_flying(c) > 0)
-		return;
-	if (r->seeking && w->end == &r->end[r->seek_to] && !f->closing)
-		return;
-	if (f->closing || !f->linger || r->seeking || now >= wheel_idle_until(w))
-		client_quit(c, now);
-}
-
 /* What the connections were just given goes out. */
 static void write_out(struct flusher *f, struct route *r, int64_t now)
 {
@@ -133,8 +121,7 @@ static void write_out(struct flusher *f, struct route *r, int64_t now)
 
 		if (!way->link)
 			continue;
-		if (f->closing || !fair_peek(&r->waiting) || r->seeking || !route_open(r, now))
-			rest(f, r, way, now);
+		way_rest(f, r, way, now);
 		link_step(way->link, 0, now);
 	}
 }

@@ -211,6 +211,7 @@ static void remember(struct relay_end *end, const struct store_relay *s, int64_t
 	if (end->backoff_ms < 0)
 		end->backoff_ms = 0;
 	memcpy(end->reason, s->reason, sizeof end->reason - 1);
+	pacing_restore(end, s, wall, now);
 }
 
 /* A flusher that begins asks a relay at once, if only faults have closed the road: somebody may
@@ -274,7 +275,7 @@ static int write_one(struct flusher *f, struct route *r, int64_t now, struct err
 	};
 
 	for (unsigned i = 0; i < r->ends; i++) {
-		const struct relay_end *end = &r->end[i];
+		struct relay_end *end = &r->end[i];
 
 		relay[i] = (struct store_relay) {
 			.relay = end->relay.text,
@@ -283,6 +284,7 @@ static int write_one(struct flusher *f, struct route *r, int64_t now, struct err
 			.down_since = end->down_since,
 		};
 		memcpy(relay[i].reason, end->reason, sizeof end->reason);
+		pacing_save(end, v.now, now, &relay[i]);
 	}
 	memcpy(v.outage.reason, r->end[r->at].reason, sizeof r->end[r->at].reason);
 	return store_road_write(f->store, &v, e);
@@ -308,6 +310,7 @@ void road_write(struct flusher *f, bool all, int64_t now)
 		struct route *r = &f->route[i];
 		const bool urgent = is_urgent(r) && !r->unstored;
 
+		r->dirty |= all && pacing_is_used(r, now);
 		if (!urgent && (!(r->dirty || is_urgent(r)) || (!all && now < r->store_at)))
 			continue;
 		r->unstored = write_one(f, r, now, &e) < 0;

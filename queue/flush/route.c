@@ -9,7 +9,7 @@
 #include <strings.h>
 
 /* Adds one relay to the route: "URL options". */
-static int add_end(struct route *r, struct span url, struct err *e)
+static int add_end(const struct conf_mail *c, struct route *r, struct span url, struct err *e)
 {
 	struct relay_end *grown, *end;
 
@@ -23,6 +23,7 @@ static int add_end(struct route *r, struct span url, struct err *e)
 	memset(end, 0, sizeof *end);
 	if (relay_parse(url, &end->relay, e) < 0 || relay_read_secret(&end->relay, e) < 0)
 		return -1;
+	pacing_open(c, end, clock_mono_ms());
 	end->tls = tls_client_context(&end->relay, e);
 	if (!end->tls) {
 		relay_done(&end->relay);
@@ -32,14 +33,16 @@ static int add_end(struct route *r, struct span url, struct err *e)
 	return 0;
 }
 
-static int add_pair(struct route *r, const char *url, const char *options, struct err *e)
+static int add_pair(
+	const struct conf_mail *c, struct route *r, const struct conf_pair *p, struct err *e)
 {
 	struct buf b;
 	int result;
 
 	buf_init(&b, 4096);
-	buf_printf(&b, "%s%s%s", url, options[0] ? " " : "", options);
-	result = b.failed ? err_set(e, EX_CONFIG, "relay: too long") : add_end(r, buf_span(&b), e);
+	buf_printf(&b, "%s%s%s", p->first, p->rest[0] ? " " : "", p->rest);
+	result = b.failed ? err_set(e, EX_CONFIG, "relay: too long")
+			  : add_end(c, r, buf_span(&b), e);
 	buf_done(&b);
 	return result;
 }
@@ -50,7 +53,9 @@ static int open_ways(struct flusher *f, struct err *e)
 	for (unsigned i = 0; i < f->routes; i++) {
 		struct route *r = &f->route[i];
 
-		r->ways = (unsigned)f->conf->connections + 1;
+		for (unsigned k = 0; k < r->ends; k++)
+			if (r->ways <= route_connections(f->conf, &r->end[k]))
+				r->ways = route_connections(f->conf, &r->end[k]) + 1;
 		r->way = calloc(r->ways, sizeof *r->way);
 		if (!r->way)
 			return err_set(e, EX_OSERR, "out of memory for connections");
@@ -82,13 +87,13 @@ int route_open_all(struct flusher *f, struct err *e)
 		return err_set(e, EX_OSERR, "out of memory for routes");
 	for (unsigned i = 0; i < c->route.n; i++) {
 		r = of_pattern(f, c->route.v[i].first);
-		if (add_end(r, span_of(c->route.v[i].rest), e) < 0)
+		if (add_end(c, r, span_of(c->route.v[i].rest), e) < 0)
 			return err_prefix(e, "route %s: ", r->pattern);
 	}
 	r = &f->route[f->routes++];
 	r->pattern = "";
 	for (unsigned i = 0; i < c->relay.n; i++)
-		if (add_pair(r, c->relay.v[i].first, c->relay.v[i].rest, e) < 0)
+		if (add_pair(c, r, &c->relay.v[i], e) < 0)
 			return -1;
 	return open_ways(f, e);
 }

@@ -157,6 +157,7 @@ static int send_one(struct flusher *f, struct way *w, struct batch *b, int64_t n
 		w->charged = true;
 	}
 	w->idle_since = 0;
+	bucket_take(&w->end->pace, b->hands, now);
 	b->ahead = client_flying(c);
 	client_submit(c, &b->tx, now);
 	return 0;
@@ -176,7 +177,7 @@ static bool has_room(const struct way *w, size_t octets)
 
 /* What goes to the connection next; NULL: nothing now. A suspect goes alone, when nothing else
  * waits, so that it takes no other down with it. */
-static struct batch *next_for(struct flusher *f, struct route *r, struct way *w)
+static struct batch *next_for(struct flusher *f, struct route *r, struct way *w, int64_t now)
 {
 	struct batch *b = fair_peek(&r->waiting);
 
@@ -184,9 +185,11 @@ static struct batch *next_for(struct flusher *f, struct route *r, struct way *w)
 		return NULL;
 	r->lone = false;
 	if (b)
-		return has_room(w, (size_t)(b->size + f->headers.len)) ? fair_pop(&r->waiting)
-								       : NULL;
-	if (r->waiting.suspects == 0 || flight_on(r) > 0)
+		return has_room(w, (size_t)(b->size + f->headers.len)) && !pacing_holds(r, b, now)
+			       ? fair_pop(&r->waiting)
+			       : NULL;
+	if (r->waiting.suspects == 0 || flight_on(r) > 0 ||
+		pacing_holds(r, r->waiting.suspect, now))
 		return NULL;
 	r->lone = true;
 	return fair_pop_suspect(&r->waiting);
@@ -194,19 +197,22 @@ static struct batch *next_for(struct flusher *f, struct route *r, struct way *w)
 
 int send_fill(struct flusher *f, struct route *r, int64_t now, struct err *e)
 {
-	bool gave = true;
+	struct batch *b = fair_peek(&r->waiting);
+	bool gave;
 	int any = 0;
 
-	if (!route_open(r, now))
+	r->pace_at = 0;
+	if (!route_open(r, now) || r->seeking)
 		return 0;
+	/* Whether there is a connection or not: none is opened for what the pace holds. */
+	gave = !b || !pacing_holds(r, b, now);
 	/* One each in turn, so that several connections share what waits. */
 	while (gave) {
 		gave = false;
 		for (unsigned i = 0; i < r->ways && !r->seeking; i++) {
 			struct way *w = &r->way[i];
-			struct batch *b;
 
-			if (!route_takes(r, w) || !(b = next_for(f, r, w)))
+			if (!route_takes(r, w) || !(b = next_for(f, r, w, now)))
 				continue;
 			if (send_one(f, w, b, now, e) < 0)
 				return -1;

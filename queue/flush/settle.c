@@ -236,7 +236,7 @@ static void settle_rcpt(struct flusher *f, struct batch *b, unsigned i, struct w
 		v.maybe_sent = true;
 	if (v.operator_fault)
 		tell_operator(b->route, w->end->relay.text, &v);
-	route_answered(f, w, o, &v, b->route);
+	route_answered(f, w, b, o, &v);
 	row = add_row(f, b, h, w->end->relay.text, link_peer(w->link), &v);
 	set_retry(f, row, b, h, &v, peer->xonce);
 	set_doubt(f->settling, row, o, &v, peer);

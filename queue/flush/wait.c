@@ -37,15 +37,6 @@ void wheel_barrier(struct wheel *w, int64_t now)
 	w->look_again = w->look_pause < LOOK_AT_LEAST_MS ? now + w->look_pause : 0;
 }
 
-int64_t wheel_idle_until(const struct way *w)
-{
-	const struct client *c = link_client(w->link);
-
-	if (client_state(c) != CLIENT_READY || client_ehlo(c)->xonce || w->idle_since == 0)
-		return INT64_MAX;
-	return w->idle_since + FLUSH_IDLE_MS;
-}
-
 static unsigned prepare_poll(struct wheel *w, int64_t *ret_deadline)
 {
 	struct flusher *f = w->f;
@@ -66,8 +57,8 @@ static unsigned prepare_poll(struct wheel *w, int64_t *ret_deadline)
 				continue;
 			if (link_deadline(l) < *ret_deadline)
 				*ret_deadline = link_deadline(l);
-			if (wheel_idle_until(way) < *ret_deadline)
-				*ret_deadline = wheel_idle_until(way);
+			if (way_idle_until(way) < *ret_deadline)
+				*ret_deadline = way_idle_until(way);
 			w->pfd[n] = (struct pollfd) { .fd = link_fd(l), .events = link_events(l) };
 			w->who[n++] = way;
 		}

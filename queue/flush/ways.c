@@ -74,10 +74,15 @@ static void open_way(struct flusher *f, struct route *r, struct relay_end *end, 
 		f->stats.connections++;
 }
 
+unsigned route_connections(const struct conf_mail *c, const struct relay_end *end)
+{
+	return end->relay.connections > 0 ? end->relay.connections : (unsigned)c->connections;
+}
+
 /* One that refused a connection beside others has as many as it wants, for a while. */
 static unsigned allowed(const struct flusher *f, struct relay_end *end, int64_t now)
 {
-	const unsigned n = (unsigned)f->conf->connections;
+	const unsigned n = route_connections(f->conf, end);
 
 	if (end->most != 0 && now >= end->more_at) {
 		end->most = end->most + 1 < n ? end->most + 1 : 0;
@@ -87,13 +92,15 @@ static unsigned allowed(const struct flusher *f, struct relay_end *end, int64_t 
 }
 
 /* How many connections the route wants now: one while it lingers on a relay that keeps idle ones,
- * one for each batch that waits, at most what is configured. */
+ * one for each batch that waits, at most what is configured; no more while the pace holds them. */
 static unsigned wanted(const struct flusher *f, const struct route *r, int64_t now)
 {
 	struct relay_end *end = &r->end[r->at];
 	const unsigned most = allowed(f, end, now);
 	unsigned n = r->waiting.batches + (r->waiting.suspects > 0);
 
+	if (now < r->pace_at)
+		n = 0;
 	if (n > most)
 		n = most;
 	if (n == 0 && f->linger && !f->closing && now >= r->keep_after && end->relay.lmtp)
@@ -189,6 +196,8 @@ int64_t route_deadline(const struct route *r)
 
 	if (r->dirty && r->store_at < at)
 		at = r->store_at;
+	if (r->pace_at != 0 && r->pace_at < at)
+		at = r->pace_at;
 	if (r->at == 0 || r->seeking || r->resume_at != 0 || ways_to(r, &r->end[r->at], &used) == 0)
 		return at;
 	for (unsigned i = 0; i < r->at; i++) {
@@ -249,9 +258,10 @@ void route_ended(struct flusher *f, struct route *r, struct way *w, int64_t now)
 		road_turned(r);
 }
 
-void route_answered(struct flusher *f, struct way *w, const struct outcome *o,
-	const struct verdict *v, struct route *r)
+void route_answered(struct flusher *f, struct way *w, const struct batch *b,
+	const struct outcome *o, const struct verdict *v)
 {
+	struct route *r = b->route;
 	const int64_t now = clock_mono_ms();
 
 	switch (v->class) {
@@ -266,9 +276,14 @@ void route_answered(struct flusher *f, struct way *w, const struct outcome *o,
 	case VERDICT_UNKNOWN:
 		return;
 	case VERDICT_PACE:
-		road_paused(r, w->end, v->reply.text, v->retry_ms, now);
+		if (v->throttled)
+			pacing_throttled(r, w->end, b, now);
+		else
+			road_paused(r, w->end, v->reply.text, v->retry_ms, now);
 		break;
 	case VERDICT_SENT:
+		pacing_well(r, w->end, now);
+		break;
 	case VERDICT_NEVER:
 	case VERDICT_LATER:
 	case VERDICT_HELD:

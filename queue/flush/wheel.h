@@ -46,9 +46,6 @@ int wheel_wait(struct wheel *w, struct err *e);
 /* Before a change is looked for: who is about to commit has done so. Who is not done in time will
  * make no event of ours when he is: so it is looked for again, after pauses that double. */
 void wheel_barrier(struct wheel *w, int64_t now);
-/* An idle connection to a peer that keeps no journal is not kept for long: SES ends it after 10 s.
- * When that is over, monotonic ms; INT64_MAX: not in question. */
-int64_t wheel_idle_until(const struct way *way);
 /* What goes on without an end is said once a minute. */
 void wheel_complain(struct wheel *w, const struct err *why, const char *what);
 

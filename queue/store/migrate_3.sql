@@ -23,6 +23,8 @@ CREATE TABLE road(
  resume_at INTEGER NOT NULL DEFAULT 0,
  down_since INTEGER,
  reason TEXT NOT NULL DEFAULT '',
+ rate INTEGER NOT NULL DEFAULT 0,
+ full_at INTEGER NOT NULL DEFAULT 0,
  PRIMARY KEY(road,relay)
 ) WITHOUT ROWID;
 CREATE TABLE outage(
@@ -37,7 +39,8 @@ CREATE TABLE outage(
 CREATE VIEW roads AS SELECT
  road, relay, in_use,
  datetime(nullif(resume_at,0)/1000,'unixepoch','localtime') AS next_try,
- datetime(down_since/1000,'unixepoch','localtime') AS down_since, reason
+ datetime(down_since/1000,'unixepoch','localtime') AS down_since, reason,
+ nullif(rate,0)/1000.0 AS rate
 FROM road;
 CREATE VIEW outages AS SELECT
  road,

@@ -17,7 +17,9 @@ static void read_relay(sqlite3_stmt *q, struct store_relay *relay, unsigned n)
 
 	if (!store_text(q, 0, STORE_RELAY_MAX, &text) || !store_int(q, 1, 0, 1, &in_use) ||
 		!store_int(q, 2, 0, STORE_TIME_MAX, &got.resume_at) ||
-		!store_text(q, 4, sizeof got.reason - 1, &reason))
+		!store_text(q, 4, sizeof got.reason - 1, &reason) ||
+		!store_int(q, 5, 0, INT32_MAX, &got.rate) ||
+		!store_int(q, 6, 0, STORE_TIME_MAX, &got.full_at))
 		return;
 	if (sqlite3_column_type(q, 3) != SQLITE_NULL &&
 		!store_int(q, 3, 1, STORE_TIME_MAX, &got.down_since))
@@ -75,6 +77,8 @@ static int write_relay(
 	if (v->down_since != 0)
 		sqlite3_bind_int64(q, 5, v->down_since);
 	db_bind_text(q, 6, v->reason);
+	sqlite3_bind_int64(q, 7, v->rate);
+	sqlite3_bind_int64(q, 8, v->full_at);
 	return db_step(&s->db, q, e);
 }
 

@@ -185,7 +185,9 @@ CREATE TABLE place(
 
 -- What flushers know of the relays of a road (the pattern of its route, '' that of `relay`): until when
 -- it is not asked, since when it is down, why; and which is in use:
--- what was in flight when a flusher was killed is known there. To delete a row is to ask again now.
+-- what was in flight when a flusher was killed is known there. rate: recipients in 1,000 seconds, as its
+-- throttling has taught (0: it has not); full_at: when what `rate` allows in a second may go at once again.
+-- To delete a row is to ask again now.
 CREATE TABLE road(
  road TEXT NOT NULL,
  relay TEXT NOT NULL,
@@ -193,6 +195,8 @@ CREATE TABLE road(
  resume_at INTEGER NOT NULL DEFAULT 0,
  down_since INTEGER,
  reason TEXT NOT NULL DEFAULT '',
+ rate INTEGER NOT NULL DEFAULT 0,
+ full_at INTEGER NOT NULL DEFAULT 0,
  PRIMARY KEY(road,relay)
 ) WITHOUT ROWID;
 
@@ -260,7 +264,8 @@ FROM hour;
 CREATE VIEW roads AS SELECT
  road, relay, in_use,
  datetime(nullif(resume_at,0)/1000,'unixepoch','localtime') AS next_try,
- datetime(down_since/1000,'unixepoch','localtime') AS down_since, reason
+ datetime(down_since/1000,'unixepoch','localtime') AS down_since, reason,
+ nullif(rate,0)/1000.0 AS rate
 FROM road;
 
 CREATE VIEW outages AS SELECT

@@ -105,11 +105,13 @@ static const struct {
 
 	/* road.c */
 	[SQL_ROAD_READ] = { WORK,
-		"SELECT relay,in_use,resume_at,down_since,reason FROM road WHERE road=?1" },
+		"SELECT relay,in_use,resume_at,down_since,reason,rate,full_at FROM road"
+		" WHERE road=?1" },
 	[SQL_ROAD_CLEAR] = { WORK, "DELETE FROM road WHERE road=?1" },
 	[SQL_ROAD_WRITE] = { WORK,
-		"INSERT OR REPLACE INTO road(road,relay,in_use,resume_at,down_since,reason)"
-		" VALUES(?1,?2,?3,?4,?5,?6)" },
+		"INSERT OR REPLACE INTO"
+		" road(road,relay,in_use,resume_at,down_since,reason,rate,full_at)"
+		" VALUES(?1,?2,?3,?4,?5,?6,?7,?8)" },
 	[SQL_OUTAGE_READ] = { WORK, "SELECT began,hours,reason FROM outage"
 				    " WHERE road=?1 AND ended IS NULL ORDER BY id LIMIT 1" },
 	[SQL_OUTAGE_NOTE] = { WORK,

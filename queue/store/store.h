@@ -172,6 +172,8 @@ struct store_relay {
 	int64_t resume_at;  /* it is not asked before; 0 */
 	int64_t down_since; /* 0: it is well */
 	char reason[256];
+	int64_t rate;    /* recipients in 1,000 s, as throttling has taught; 0: it has not */
+	int64_t full_at; /* wall ms: when its bucket is full again; 0 */
 };
 struct store_outage {  /* all relays of the road are down */
 	int64_t began; /* 0: they are not */

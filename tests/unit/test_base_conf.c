@@ -53,6 +53,7 @@ static void mail_defaults(void **state)
 	assert_int_equal(c.window, 1000);
 	assert_int_equal(c.window_bytes, 16777216);
 	assert_int_equal(c.connections, 1);
+	assert_int_equal(c.rate, 0);
 	assert_int_equal(c.keep_sent, 0);
 	assert_int_equal(c.keep_failed, 2592000000);
 	assert_int_equal(c.keep_history, 7776000000);
@@ -80,6 +81,7 @@ static const char full_mail[] =
 	"warn_after 0\n"
 	"operator_reply 550 account is  frozen\n"
 	"message_size 1K\n"
+	"rate 30/m\n"
 	"notify /usr/bin/wall  cenmail\n"
 	"log stderr"; /* no newline */
 
@@ -114,6 +116,7 @@ static void mail_values(void **state)
 	assert_string_equal(c.operator_reply.v[0].first, "550");
 	assert_string_equal(c.operator_reply.v[0].rest, "account is  frozen");
 	assert_int_equal(c.message_size, 1024);
+	assert_int_equal(c.rate, 500);
 	assert_string_equal(c.notify, "/usr/bin/wall  cenmail");
 	assert_int_equal(c.log, LOG_TO_STDERR);
 	conf_mail_done(&c);
@@ -350,6 +353,9 @@ static void listen_refused(void **state)
 		{ PLAIN "allow any\n", "address range" },
 		{ PLAIN "upstream smtp://b\n", "already, in line 2" },
 		{ PLAIN "rate 14\n", "is not a rate" },
+		{ "listen [::1]:1 plain\nupstream smtp://h rate=1/s\n", "set the key \"rate\"" },
+		{ "listen [::1]:1 plain\nupstream smtp://h connections=2\n",
+			"set the key \"upstream_connections\"" },
 		{ PLAIN "rate /s\n", "is not a rate" },
 		{ PLAIN "rate .5/s\n", "is not a rate" },
 		{ PLAIN "rate 1./s\n", "is not a rate" },

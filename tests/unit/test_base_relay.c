@@ -84,6 +84,15 @@ static void refused(void **state)
 		{ "smtps://h ca=/x ca=/y", "twice" },
 		{ "smtps://h secret=", "absolute" },
 		{ "smtps://h sekret=/x", "none of" },
+		{ "smtps://h rate=", "like 14/s" },
+		{ "smtps://h rate=14", "like 14/s" },
+		{ "smtps://h rate=14/h", "like 14/s" },
+		{ "smtps://h rate=-1/s", "like 14/s" },
+		{ "smtps://h rate=4000000000/s", "like 14/s" },
+		{ "smtps://h rate=1/s rate=1/s", "twice" },
+		{ "smtps://h connections=0", "1 to 100" },
+		{ "smtps://h connections=101", "1 to 100" },
+		{ "smtps://h connections=2 connections=2", "twice" },
 		{ "smtp://h pin=" PIN, "verifies" },
 		{ "lmtp://h secret=/x", "password" },
 		{ "smtps://h\x01", "printable" },
@@ -112,6 +121,36 @@ static void options(void **state)
 	assert_int_equal(r.pin[0][1], 0x11);
 	assert_string_equal(r.secret, "/etc/cenmail/relay.secret");
 	assert_string_equal(r.ca, "");
+	assert_false(r.has_rate);
+	assert_int_equal(r.connections, 0);
+}
+
+static void paces(void **state)
+{
+	static const struct {
+		const char *in;
+		uint64_t rate; /* a second, times 1000 */
+	} t[] = {
+		{ "rate=14/s", 14000 },
+		{ "rate=0.5/s", 500 },
+		{ "rate=30/m", 500 },
+		{ "rate=100/m", 1666 },
+		{ "rate=0.001/m", 1 }, /* slow, but never without a limit */
+		{ "rate=0/m", 0 },
+		{ "rate=0", 0 },
+		{ "connections=7 rate=1.25/s", 1250 },
+	};
+	for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+		char text[100];
+		struct relay r;
+		struct err e = { 0 };
+		snprintf(text, sizeof text, "smtps://h %s", t[i].in);
+		if (relay_parse(span_of(text), &r, &e) != 0)
+			fail_msg("%s: %s", t[i].in, e.text);
+		assert_true(r.has_rate);
+		assert_int_equal(r.rate, t[i].rate);
+		assert_int_equal(r.connections, t[i].in[0] == 'c' ? 7 : 0);
+	}
 }
 
 static char path[] = "/tmp/test_base_relay.XXXXXX";
@@ -231,6 +270,7 @@ int main(void)
 		cmocka_unit_test(urls),
 		cmocka_unit_test(refused),
 		cmocka_unit_test(options),
+		cmocka_unit_test(paces),
 		cmocka_unit_test(secrets),
 		cmocka_unit_test(passwords_of_ses),
 		cmocka_unit_test(secret_files_that_are_open_to_others),

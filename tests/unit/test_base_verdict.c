@@ -198,10 +198,10 @@ static void table(void **state)
 		const bool operators_fault = answers[i].flags & OPERATOR;
 		assert_int_equal(v.operator_fault, operators_fault);
 		/* What our listener says of the road is no message's fault, nor is what SES says of
-		 * the account. */
+		 * the account, nor that there are too many connections. */
 		if (v.class == VERDICT_ROAD)
 			assert_int_equal(v.own_mail,
-				answers[i].step >= STEP_MAIL && !operators_fault &&
+				answers[i].step >= STEP_MAIL && !operators_fault && !v.crowded &&
 					!(rules.peer_says_class && says_class(answers[i].text)));
 		assert_int_equal(v.reply.code, answers[i].code);
 		assert_string_equal(v.reply.text, answers[i].text);
@@ -286,6 +286,37 @@ static void nothing_settles_by_mistake(void **state)
 			}
 }
 
+/* What is asked of the road beside a pause: a slower pace, fewer connections. */
+static void too_much(void **state)
+{
+	static const struct {
+		enum step step;
+		int code;
+		const char *text;
+		bool throttled, crowded, own_mail;
+	} t[] = {
+		{ STEP_CONTENT, 454, "Throttling failure: Maximum sending rate exceeded.", true,
+			false, false },
+		{ STEP_CONTENT, 454, "Throttling failure: Daily message quota exceeded", false,
+			false, false },
+		{ STEP_MAIL, 421, "Too many concurrent SMTP connections", false, true, false },
+		{ STEP_CONTENT, 421, "Error: too many connections from 10.1.1.1", false, true,
+			false },
+		{ STEP_MAIL, 421, "too many messages in this connection", false, false, true },
+		{ STEP_RCPT, 451, "too many connections", false, false, false },
+	};
+	for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+		struct outcome o = { .step = t[i].step, .reply.code = t[i].code };
+		struct verdict v;
+
+		snprintf(o.reply.text, sizeof o.reply.text, "%s", t[i].text);
+		verdict_pass(&o, &(struct verdict_rules) { .sender = "", .recipient = "" }, &v);
+		assert_int_equal(v.throttled, t[i].throttled);
+		assert_int_equal(v.crowded, t[i].crowded);
+		assert_int_equal(v.own_mail, t[i].own_mail);
+	}
+}
+
 static void names(void **state)
 {
 	assert_string_equal(verdict_name(VERDICT_SENT), "sent");
@@ -300,6 +331,7 @@ int main(void)
 		cmocka_unit_test(no_answer),
 		cmocka_unit_test(answers_that_can_not_be),
 		cmocka_unit_test(nothing_settles_by_mistake),
+		cmocka_unit_test(too_much),
 		cmocka_unit_test(names),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
