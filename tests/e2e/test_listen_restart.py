@@ -49,7 +49,8 @@ def test_a_restart_refuses_no_connection(listener, ses):
         connects.append(1)
         code = client.reply()[0]
         if code == 220:
-            client.hello()
+            code = client.say("LHLO test")[0]
+        if code == 250:
             client.send(*mail(BODY, (address, once)))
             code = client.replies(3)[2][0]
         client.close()
