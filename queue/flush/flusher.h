@@ -115,7 +115,8 @@ struct route {
 	unsigned seek_to;
 	unsigned sought;   /* relays whose journals were asked in a row */
 	int64_t sought_at; /* monotonic ms: the first of them */
-	int64_t probe_at;  /* monotonic ms: no relay before the one in use is asked until then */
+	int64_t probe_at;  /* monotonic ms: while mail waits, no relay before the one in use is
+			    * asked until then */
 
 	int64_t down_since; /* wall ms: all its relays are down; 0: not */
 	int64_t hours;      /* of that, as far as the log has been told */

@@ -230,6 +230,16 @@ static void ask_one(struct route *r)
 		soonest->resume_at = 0;
 }
 
+/* It goes on with the relay in use, which alone knows what a flusher that was killed had in flight.
+ * Connections that were made before this was known lead to the first. */
+static void stay(struct flusher *f, struct route *r, int64_t now)
+{
+	for (unsigned i = 0; i < r->ways; i++)
+		if (r->way[i].link && r->way[i].end != &r->end[r->at])
+			way_free(f, &r->way[i]);
+	r->probe_at = now + FLUSH_BACKOFF_MAX;
+}
+
 static int read_one(struct flusher *f, struct route *r, struct err *e)
 {
 	const int64_t wall = clock_wall_ms(), now = clock_mono_ms();
@@ -246,6 +256,7 @@ static int read_one(struct flusher *f, struct route *r, struct err *e)
 		if (relay[i].in_use)
 			r->at = r->stored_at = i;
 	}
+	stay(f, r, now);
 	r->down_since = outage.began;
 	r->hours = outage.hours;
 	if (all_closed(r, now))

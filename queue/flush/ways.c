@@ -117,9 +117,16 @@ static struct relay_end *better(const struct route *r, int64_t now)
 	return NULL;
 }
 
+/* What a flusher that was killed had in flight only the relay in use knows, and what is in doubt
+ * was brought to it: all that is due is answered there first, or had its time. */
+static bool may_leave(const struct route *r, int64_t now)
+{
+	return now >= r->probe_at || (r->waiting.recipients == 0 && flight_on(r) == 0);
+}
+
 static void probe(struct flusher *f, struct route *r, int64_t now)
 {
-	struct relay_end *end = now >= r->probe_at ? better(r, now) : NULL;
+	struct relay_end *end = may_leave(r, now) ? better(r, now) : NULL;
 	bool used;
 
 	if (end && ways_to(r, end, &used) == 0)

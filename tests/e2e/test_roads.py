@@ -6,6 +6,7 @@ import socket
 import time
 
 import pytest
+from test_hand_over import is_ready
 
 MAIL = "To: {0}\nFrom: sender@example.com\nSubject: s\n\nbody {0}\n"
 YEAR = 365 * 86400 * 1000
@@ -133,6 +134,33 @@ def test_after_a_kill_the_relay_in_use_is_asked(queue, listener, ses, wait_for):
     queue.as_program("update road set resume_at=0")
     far.wait(1)
     assert queue.flush().sent == 1
+    assert got(far) == ["a@example.net"]
+
+
+def test_after_a_kill_the_one_that_stood_by_asks_the_relay_in_use(queue, listener, ses, wait_for):
+    """F2: it has connected to the first, which is well again, before it knows what the one before it
+    was using."""
+    far = ses(latency=2500)
+    first, second = listener(far.url), listener(far.url)
+    first.stop()
+    queue.write(linger="60s")
+    queue.relay(first.url(), second.url())
+    put(queue, "a@example.net")
+    flusher = queue.flusher()
+    second.program.line(lambda line: "client=" in line)
+    wait_for(lambda: relays(queue)[f"lmtps://127.0.0.1:{second.port}"]["in_use"],
+             what="the relay in use, stored")
+    first.start()
+    after = queue.flusher()
+    wait_for(lambda: is_ready(queue), what="the next flusher being ready")
+    hole = relays(queue)[f"lmtps://127.0.0.1:{first.port}"]
+    wait_for(lambda: now_ms() > hole["resume_at"], what="the first's turn")
+    assert not far.messages, "it is on its way"
+    flusher.kill()
+    wait_for(lambda: queue.states() == {"sent": 1}, what="the verdict")
+    wait_for(lambda: relays(queue)[f"lmtps://127.0.0.1:{first.port}"]["in_use"],
+             what="the way back to the first")
+    assert after.stop() == 0
     assert got(far) == ["a@example.net"]
 
 
