@@ -106,8 +106,8 @@ static int take(struct wheel *w, int64_t now, struct err *e)
 		return -1;
 	wall = clock_wall_ms();
 	w->next_due = now + LOOK_AT_LEAST_MS;
-	if (f->next_due > wall && f->next_due - wall < LOOK_AT_LEAST_MS)
-		w->next_due = now + (f->next_due - wall);
+	if (f->next_due - wall < LOOK_AT_LEAST_MS) /* what is due by now too */
+		w->next_due = now + (f->next_due > wall ? f->next_due - wall : 0);
 	if (f->linger && w->wake_fd < 0 && w->next_due > now + 1000)
 		w->next_due = now + 1000;
 	return 0;

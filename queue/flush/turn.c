@@ -11,6 +11,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* The one that runs tries the next one's lock for a moment, to see whether there is one: that is no
+ * reason to go. */
+#define NEXT_PATIENCE_MS 200
+
 /* --- connections that are made before the turn has come --- */
 
 static void begin_to_connect(struct flusher *f, int64_t now)
@@ -114,7 +118,7 @@ int turn_take(struct flusher *f, bool once, int signal_fd, int *ret_fd, struct e
 
 	if (got != 0 || once)
 		return got;
-	got = store_lock_file(queue, "next.lock", now, -1, &next, e);
+	got = store_lock_file(queue, "next.lock", now + NEXT_PATIENCE_MS, signal_fd, &next, e);
 	if (got <= 0)
 		return got;
 	got = stand_by(f, next, signal_fd, ret_fd, e);

@@ -1,7 +1,9 @@
 """From one cron minute's flusher to the next: no message is lost or doubled, and none has to wait for
 a connection that is made only then."""
 
+import contextlib
 import fcntl
+import threading
 import time
 
 import corpus
@@ -21,6 +23,15 @@ def is_ready(queue):
             return True
         except BlockingIOError:
             return False
+
+
+def is_taken(queue, name):
+    with open(queue.database.parent / name, "rb") as tried:
+        try:
+            fcntl.flock(tried, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return False
+        except BlockingIOError:
+            return True
 
 
 def delays(queue):
@@ -87,3 +98,32 @@ def test_a_changed_configuration_is_in_force_with_the_next_one(road, ses):
     other.wait(2)
     assert second.process.poll() is None and third.process.poll() is None
     assert second.stop() == 0 and third.stop() == 0
+
+
+def test_a_look_at_the_lock_sends_nobody_away(road):
+    """The flusher that runs takes the next one's lock for a moment, to see whether there is one. Who
+    came in that moment went, and there was no flusher until the next minute."""
+    queue = road(linger="60s").queue
+    first = queue.flusher()
+    wait_for(lambda: is_taken(queue, "flush.lock"), what="its turn")
+    over = threading.Event()
+
+    def look():  # two thirds of the time
+        while not over.wait(0.001):
+            with open(queue.database.parent / "next.lock", "rb") as tried:
+                with contextlib.suppress(BlockingIOError):
+                    fcntl.flock(tried, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    time.sleep(0.002)
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        for _ in range(6):
+            after = queue.flusher()
+            wait_for(lambda: is_ready(queue) or after.process.poll() is not None, what="the next one")
+            assert after.process.poll() is None, after.log
+            assert after.stop() == 0
+    finally:
+        over.set()
+        looking.join()
+    assert first.stop() == 0
