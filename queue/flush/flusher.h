@@ -268,8 +268,8 @@ void settle_road(
 	struct flusher *f, struct route *r, const char *relay, const struct outcome *fault);
 /* What is stored can't be trusted: held, with the reason. Takes the batch. */
 void settle_damaged(struct flusher *f, struct batch *b, const char *why);
-/* Has to wait for a while, and not longer than `until`. Takes the batch. */
-void settle_postpone(struct flusher *f, struct batch *b, int64_t until, const char *why);
+/* Has to wait until then, wall ms. Takes the batch. */
+void settle_postpone(struct flusher *f, struct batch *b, int64_t at, const char *why);
 /* Writes back when there is enough, when it is old enough, or when `now` asks. 0 or -1: what could
  * not be written is kept for the next call. */
 int settle_write(struct flusher *f, bool now, struct err *e);

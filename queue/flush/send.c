@@ -95,14 +95,38 @@ static void send_later(struct flusher *f, struct batch *b, const struct err *why
 {
 	log_line(LOG_WARNING, "smtp", "%010lld: warning: %s: it waits", (long long)b->message,
 		why->text);
-	settle_postpone(f, b, INT64_MAX, why->text);
+	settle_postpone(f, b, clock_wall_ms() + f->conf->retry_min, why->text);
+}
+
+/* How long what is in doubt elsewhere waits until it asks again: to ask another relay's journal all
+ * that is in flight has to be answered first. An eighth of its age, within retry_min and retry_max.
+ */
+static int64_t ask_again_ms(const struct flusher *f, const struct batch *b, int64_t wall)
+{
+	const int64_t ms = (wall - b->hand[0].submitted) / 8;
+
+	if (ms < f->conf->retry_min)
+		return f->conf->retry_min;
+	return ms < f->conf->retry_max ? ms : f->conf->retry_max;
+}
+
+/* One that is in doubt elsewhere until then. */
+static void seek_or_wait(
+	struct flusher *f, struct batch *b, int64_t until, int64_t wall, int64_t now)
+{
+	const int64_t again_ms = ask_again_ms(f, b, wall);
+
+	if (route_seek(b->route, again_ms, now))
+		fair_put_back(&b->route->waiting, b);
+	else
+		settle_postpone(f, b, until - wall < again_ms ? until : wall + again_ms,
+			"in doubt: waits for the relay whose journal may know it");
 }
 
 /* The batch goes to the connection. 0 or -1. */
 static int send_one(struct flusher *f, struct way *w, struct batch *b, int64_t now, struct err *e)
 {
 	struct client *c = link_client(w->link);
-	struct route *r = b->route;
 	struct err why = { 0 };
 	const int64_t wall = clock_wall_ms();
 	unsigned most = client_rcptmax(c);
@@ -123,13 +147,8 @@ static int send_one(struct flusher *f, struct way *w, struct batch *b, int64_t n
 		return 0;
 	}
 	until = doubt_elsewhere(b, client_ehlo(c), wall);
-	if (until != 0 && route_seek(r, f->conf->retry_min, now)) {
-		fair_put_back(&r->waiting, b);
-		return 0;
-	}
 	if (until != 0) {
-		settle_postpone(
-			f, b, until, "in doubt: waits for the relay whose journal may know it");
+		seek_or_wait(f, b, until, wall, now);
 		return 0;
 	}
 	found = store_load(f->store, b->message, &b->stored, &why);

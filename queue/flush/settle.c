@@ -310,12 +310,11 @@ void settle_damaged(struct flusher *f, struct batch *b, const char *why)
 		batch_drop(f, b);
 }
 
-void settle_postpone(struct flusher *f, struct batch *b, int64_t until, const char *why)
+void settle_postpone(struct flusher *f, struct batch *b, int64_t at, const char *why)
 {
-	const int64_t soon = clock_wall_ms() + f->conf->retry_min;
 	const struct store_settlement later = {
 		.state = STORE_QUEUED,
-		.next_try = soon < until ? soon : until,
+		.next_try = at,
 		.quiet = true,
 	};
 	const struct verdict v = own_verdict(VERDICT_ROAD, why);

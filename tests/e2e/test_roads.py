@@ -254,3 +254,24 @@ def test_what_is_in_doubt_at_a_relay_that_is_gone_is_let_go_by_hand(queue, liste
     queue.sql("update recipient set state='sent' where id=1")
     queue.sql("update recipient set state='queued' where id=1")
     assert queue.flush().sent == 1 and got(far) == ["a@example.net"]
+
+
+def test_what_is_in_doubt_turns_the_road_now_and_then(queue, listener, ses, wait_for):
+    """Its journal may be another relay's, and so that one is asked; but of a day-old message not each
+    minute, as all that is in flight has to be answered first."""
+    far = ses()
+    one, other = listener(far.url), listener(far.url)
+    queue.write(linger="60s", retry_min="1s", retry_max="1h")
+    queue.relay(one.url(), other.url())
+    put(queue, "a@example.net")
+    queue.as_program(f"update recipient set doubt_journal='gone', doubt_until={now_ms() + YEAR}",
+                     "update message set submitted=submitted-86400000")
+    flusher = queue.flusher()
+    other.program.line(lambda line: "client=" in line)
+    wait_for(lambda: queue.value("select last_reply from recipient"), what="that it waits")
+    waits = queue.value("select next_try from recipient") - now_ms()
+    assert 3500_000 < waits <= 3600_000
+    put(queue, "b@example.net")
+    far.wait(1)
+    assert flusher.stop() == 0
+    assert got(far) == ["b@example.net"]
