@@ -77,6 +77,7 @@ struct batch {
 struct relay_end { /* one next hop of a route */
 	struct relay relay;
 	struct tls_context *tls;
+	bool in_clear;     /* TLS, that need not be, did not work with it */
 	int64_t resume_at; /* monotonic ms: it is not asked before; 0: it may be */
 	bool paused;       /* for that it asked us to wait, and not for a fault */
 	int64_t backoff_ms;

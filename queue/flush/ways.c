@@ -7,6 +7,7 @@
  * probe's.
  */
 #include "flush/flusher.h"
+#include "flush/report.h"
 
 #include "base/clock.h"
 
@@ -56,6 +57,7 @@ static void open_way(struct flusher *f, struct route *r, struct relay_end *end, 
 		.client = {
 			.relay = &end->relay,
 			.helo = c->hostname,
+			.in_clear = end->in_clear,
 			.window = (unsigned)c->window,
 			.window_bytes = (size_t)c->window_bytes,
 			.total_ms = FLUSH_TX_MS,
@@ -250,7 +252,13 @@ void route_ended(struct flusher *f, struct route *r, struct way *w, int64_t now)
 
 	way_free(f, w);
 	left = ways_to(r, end, &used);
-	if (was_idle || fault.step == STEP_QUIT) {
+	if (fault.step == STEP_TLS && end->relay.tls == RELAY_TLS_MAY && !end->in_clear) {
+		/* It was only for want of something better that TLS was tried. */
+		end->in_clear = true;
+		report_road(end->relay.text, &fault);
+		log_line(LOG_WARNING, "smtp", "warning: %s: mail goes in the clear",
+			end->relay.text);
+	} else if (was_idle || fault.step == STEP_QUIT) {
 		if (end == &r->end[r->at])
 			r->keep_after = now + FLUSH_IDLE_MS;
 	} else if (left > 0 && used) {

@@ -21,6 +21,7 @@ struct client *client_new(const struct client_options *o, int64_t now_ms)
 	if (!c)
 		return NULL;
 	assert(o->window > 0);
+	assert(!o->in_clear || o->relay->tls == RELAY_TLS_MAY);
 	c->o = *o;
 	c->born_ms = c->now_ms = now_ms;
 	parser_init(&c->parser);

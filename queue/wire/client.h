@@ -67,6 +67,7 @@ enum client_state {
 struct client_options {
 	const struct relay *relay; /* borrowed: lmtp, tls, user, password, host */
 	const char *helo;          /* borrowed: our name in EHLO or LHLO */
+	bool in_clear;             /* RELAY_TLS_MAY alone: STARTTLS is not said, though offered */
 	unsigned window;           /* messages in flight on an XONCE peer, at least 1 */
 	size_t window_bytes;       /* and their octets; one message may exceed it alone */
 	int64_t total_ms;          /* from a transaction's first octet, or the end of the one

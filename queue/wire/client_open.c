@@ -85,7 +85,7 @@ void client_on_ehlo(struct client *c, const struct expect *x, const struct reply
 	c->ehlo = c->said_helo ? (struct ehlo) { 0 } : c->parser.ehlo;
 	if (c->tls)
 		authenticate(c);
-	else if (c->ehlo.starttls)
+	else if (c->ehlo.starttls && !c->o.in_clear)
 		say(c, STEP_STARTTLS, "STARTTLS", NULL);
 	else if (c->o.relay->tls == RELAY_TLS_STARTTLS)
 		client_die_lost(c, STEP_STARTTLS, "STARTTLS is required and the peer offers none");
