@@ -1,7 +1,8 @@
 /*
- * One transaction with SES. Where it matters it stops before the final dot: a message whose
+ * One transaction with SES. Where it matters it stops before the content: a message whose
  * recipients have tokens is journaled there; one that a plain SMTP client sent to several
- * recipients goes no further when SES has refused one of them.
+ * recipients goes no further when SES has refused one of them. The journal is asked while SES still
+ * thinks about DATA, so that most often nobody waits for its disk.
  */
 #include "listen/worker_state.h"
 
@@ -10,7 +11,7 @@
 
 #include <assert.h>
 
-#define STEP_MS 60000 /* how long link_run may take before the state is looked at again */
+#define STEP_MS 60000 /* how long link_turn may wait before the state is looked at again */
 
 static bool was_refused(const struct client_rcpt *r)
 {
@@ -23,38 +24,61 @@ static bool has_token(const struct attempt *a, unsigned k)
 }
 
 /* Rows for those that SES has not refused yet. */
-static unsigned rows_of(const struct attempt *a, struct journal_row rows[MESSAGE_RCPTS])
+static void begin_rows(struct worker *w, struct attempt *a)
 {
 	unsigned n = 0;
 
-	for (unsigned k = 0; k < a->n; k++)
-		if (has_token(a, k) && !was_refused(&a->rcpt[k]))
-			rows[n++] = (struct journal_row) {
-				.m = a->m, .i = a->which[k], .doubt = a->doubt[k]
-			};
-	return n;
+	for (unsigned k = 0; k < a->n; k++) {
+		if (!has_token(a, k) || was_refused(&a->rcpt[k]))
+			continue;
+		a->rows[n++] =
+			(struct journal_row) { .m = a->m, .i = a->which[k], .doubt = a->doubt[k] };
+		a->row[k] = true;
+	}
+	a->begun = n > 0;
+	if (a->begun)
+		journal_begin(w->l->journal, &a->job, a->rows, n);
 }
 
-/* Whether the final dot may be said; else a->answer says why not. */
-static bool may_go_on(struct worker *w, struct attempt *a)
+/* Waits for them. False: they are not written, and nothing may be sent. */
+static bool end_rows(struct attempt *a)
 {
-	struct journal_row rows[MESSAGE_RCPTS];
 	struct err e = { 0 };
 
+	if (!a->begun)
+		return true;
+	a->begun = false;
+	if (journal_end(&a->job, &e) == 0)
+		return true;
+	log_line(LOG_ERR, "listen", "%s", e.text);
+	return false;
+}
+
+/* Whether the journal may be asked before the gate is reached. What is in doubt already is counted
+ * as sent again only when it is. */
+static bool may_begin_early(const struct attempt *a)
+{
+	for (unsigned k = 0; k < a->n; k++)
+		if (a->doubt[k] || (!a->m->lmtp && was_refused(&a->rcpt[k])))
+			return false;
+	return true;
+}
+
+/* Whether the content may be sent; else a->answer says why not. */
+static bool may_go_on(struct worker *w, struct attempt *a)
+{
 	for (unsigned k = 0; k < a->n && !a->m->lmtp; k++)
 		if (was_refused(&a->rcpt[k])) {
 			answer_ses(&a->rcpt[k].outcome.reply, a->t.began - a->m->whole_us,
 				clock_mono_us() - a->t.began, a->answer);
 			return false;
 		}
-	unsigned n = rows_of(a, rows);
-	if (n == 0)
-		return true;
-	if (journal_sending(w->l->journal, rows, n, &e) == 0) {
+	if (!a->begun)
+		begin_rows(w, a);
+	if (end_rows(a)) {
 		memset(a->doubt, 0, sizeof a->doubt); /* counted */
 		return true;
 	}
-	log_line(LOG_ERR, "listen", "%s", e.text);
 	answer_own(&(struct answer_own) { "451 4.3.0", VERDICT_ROAD, 30 }, a->answer,
 		"the journal can't be written");
 	return false;
@@ -88,6 +112,7 @@ void attempt_run(struct worker *w, struct link *link, struct attempt *a)
 	struct transaction *done;
 	struct span content = { "", 0 };
 	struct err e = { 0 };
+	bool asked = false;
 
 	if (spool_span(&a->m->content, &content, &e) < 0) {
 		log_line(LOG_ERR, "listen", "%s", e.text);
@@ -114,11 +139,16 @@ void attempt_run(struct worker *w, struct link *link, struct attempt *a)
 				a->failed = true;
 				client_cut(c, STEP_DATA, "given up", clock_mono_ms());
 			}
+		} else if (!a->opened && !asked && client_near_gate(c)) {
+			asked = true;
+			if (may_begin_early(a))
+				begin_rows(w, a);
 		} else {
-			link_run(link, CLIENT_DEAD, clock_mono_ms() + STEP_MS, -1);
+			link_turn(link, clock_mono_ms() + STEP_MS, -1);
 		}
 	}
 	assert(done == &a->t);
+	(void)end_rows(a); /* SES refused DATA */
 	w->used = true;
 	if (client_state(c) != CLIENT_READY)
 		worker_hang_up(w);

@@ -13,43 +13,6 @@
 #define THROTTLE_MIN 500    /* and how long at least it waits in between */
 #define STOP_WAIT_MS 2000   /* how long one may still wait once the process is to end */
 
-/* --- the log --- */
-
-static const char *status_word(const char *answer)
-{
-	return answer[0] == '2' ? "sent" : answer[0] == '5' ? "bounced" : "deferred";
-}
-
-/* "2.0.0" of "250 2.0.0 Ok". */
-static int dsn_length(const char *answer)
-{
-	const char *blank = strlen(answer) > 4 ? strchr(answer + 4, ' ') : NULL;
-
-	return blank && answer[5] == '.' ? (int)(blank - answer - 4) : 0;
-}
-
-/* As pflogsumm(1) reads it up to the status; what is only ours stands behind it. */
-static void log_recipient(const struct worker *w, const struct message *m, unsigned i,
-	const char *answer, const char *note)
-{
-	int dsn = dsn_length(answer);
-	const char *once = m->rcpt[i].once;
-
-	log_line(LOG_INFO, "smtp",
-		"%s: to=<%s>, relay=%s, delay=%.3f, dsn=%.*s, status=%s (%s)%s, client=%s%s%s",
-		m->id, m->rcpt[i].address, w->link ? link_peer(w->link) : w->l->upstream.text,
-		(double)(clock_mono_us() - m->whole_us) / 1e6, dsn ? dsn : 5,
-		dsn ? answer + 4 : "4.0.0", status_word(answer), answer, note, m->client,
-		once[0] ? ", once=" : "", once);
-}
-
-static void answer_one(
-	struct worker *w, struct message *m, unsigned i, const char *answer, const char *note)
-{
-	log_recipient(w, m, i, answer, note);
-	message_answer(m, i, answer);
-}
-
 /* --- before SES --- */
 
 /* In doubt: earlier it was given to SES, and no answer came. True: send it again. */
@@ -83,6 +46,7 @@ static void claim(struct worker *w, struct message *m, struct attempt *a)
 	a->m = m;
 	a->n = 0;
 	memset(a->doubt, 0, sizeof a->doubt);
+	memset(a->row, 0, sizeof a->row);
 	for (unsigned i = 0; i < m->rcpts; i++) {
 		if (!m->rcpt[i].once[0]) {
 			a->which[a->n++] = i;
@@ -114,117 +78,6 @@ static void claim(struct worker *w, struct message *m, struct attempt *a)
 			break;
 		}
 	}
-}
-
-/* --- after SES --- */
-
-/* None of them reached SES: one answer for all, nothing to journal. */
-static void answer_all(struct worker *w, struct attempt *a, const char *answer)
-{
-	for (unsigned k = 0; k < a->n; k++) {
-		unsigned i = a->which[k];
-		if (a->m->rcpt[i].once[0])
-			journal_release(w->l->journal, a->m, i, answer);
-		answer_one(w, a->m, i, answer, "");
-	}
-}
-
-/* SES asks for patience: what is for the pace, in words that a flusher believes. */
-static void answer_pace(const struct outcome *o, int64_t retry_ms, char out[ANSWER_MAX + 1])
-{
-	char reply[300];
-
-	reply_format(&o->reply, reply, sizeof reply);
-	answer_own(&(struct answer_own) { "451 4.3.2", VERDICT_PACE, (retry_ms + 999) / 1000 }, out,
-		"SES: %s", reply);
-}
-
-static enum verdict_class class_of(const struct outcome *o, int64_t *ret_retry)
-{
-	const struct verdict_rules rules = { .peer_says_class = false };
-	struct verdict v;
-
-	verdict_pass(o, &rules, &v);
-	*ret_retry = v.retry_ms;
-	return v.class;
-}
-
-static void make_answer(const struct attempt *a, unsigned k, char out[ANSWER_MAX + 1])
-{
-	const struct outcome *o = &a->rcpt[k].outcome;
-	const struct transaction *t = &a->t;
-	int64_t retry_ms;
-
-	if (class_of(o, &retry_ms) == VERDICT_PACE)
-		answer_pace(o, retry_ms, out);
-	else if (!o->lost && !o->unexpected)
-		answer_ses(&o->reply, t->began - a->m->whole_us,
-			(t->ended ? t->ended : clock_mono_us()) - t->began, out);
-	else if (o->maybe_sent)
-		answer_own(&(struct answer_own) { "451 4.4.2", VERDICT_LATER, 0 }, out,
-			"in doubt: no answer of SES to the content: %s", o->reply.text);
-	else
-		answer_own(&(struct answer_own) { "451 4.4.2", VERDICT_ROAD, 0 }, out,
-			"SES: no answer to %s: %s", step_name(o->step), o->reply.text);
-}
-
-/* Whether SES answered to the content for it, so that its row of this try is settled. One that SES
- * refused before the gate has no row of this try; the row of an earlier one may be in doubt, and
- * stays so. */
-static bool has_answer(const struct attempt *a, unsigned k)
-{
-	const struct outcome *o = &a->rcpt[k].outcome;
-
-	return !o->maybe_sent && a->opened && o->step != STEP_RCPT;
-}
-
-static void count(struct worker *w, const struct attempt *a, unsigned k, const char *answer)
-{
-	bool lost = a->rcpt[k].outcome.maybe_sent;
-
-	if (lost)
-		figures_one(&w->l->figures.unanswered);
-	journal_count(w->l->journal, a->m->client,
-		lost               ? TALLY_UNANSWERED
-		: answer[0] == '2' ? TALLY_SENT
-				   : TALLY_FAILED,
-		1);
-}
-
-/* SES has answered, or has not: the journal first, then the client. */
-static void settle(struct worker *w, struct attempt *a)
-{
-	char(*answer)[ANSWER_MAX + 1] = calloc(a->n, sizeof *answer);
-	struct journal_row rows[MESSAGE_RCPTS];
-	unsigned n = 0;
-	struct err e = { 0 };
-
-	if (a->t.ended)
-		figures_time(&w->l->figures.ses, a->t.ended - a->t.began);
-	if (!answer) {
-		answer_all(w, a, "451 4.3.0 cenmail: out of memory class=later");
-		return;
-	}
-	for (unsigned k = 0; k < a->n; k++) {
-		unsigned i = a->which[k];
-		bool token = a->m->rcpt[i].once[0];
-		make_answer(a, k, answer[k]);
-		if (token && has_answer(a, k)) {
-			rows[n++] = (struct journal_row) {
-				.m = a->m, .i = i, .answer = answer[k], .sent = answer[k][0] == '2'
-			};
-			continue;
-		}
-		count(w, a, k, answer[k]);
-		if (token)
-			journal_release(w->l->journal, a->m, i, answer[k]);
-	}
-	if (n > 0 && journal_settle(w->l->journal, rows, n, &e) < 0)
-		log_line(LOG_ERR, "listen", "%s", e.text);
-	for (unsigned k = 0; k < a->n; k++)
-		answer_one(w, a->m, a->which[k], answer[k],
-			a->rcpt[k].outcome.maybe_sent ? " in doubt" : "");
-	free(answer);
 }
 
 /* --- in between --- */
@@ -293,7 +146,7 @@ static enum throttled heed_throttling(struct worker *w, const struct attempt *a)
 	unsigned n = 0;
 
 	for (unsigned k = 0; k < a->n; k++)
-		if (class_of(&a->rcpt[k].outcome, &retry_ms) == VERDICT_PACE)
+		if (settle_class(&a->rcpt[k].outcome, &retry_ms) == VERDICT_PACE)
 			n++;
 	if (n == 0)
 		return NOT_THROTTLED;
@@ -305,27 +158,6 @@ static enum throttled heed_throttling(struct worker *w, const struct attempt *a)
 	}
 	pace_pause(&w->l->pace, retry_ms, now);
 	return THROTTLED_QUOTA;
-}
-
-/* Before a pause: SES has refused them, and whoever finds the rows after the end of this process
- * must not take them for being in doubt. False: it can't be written. */
-static bool note_refused(struct worker *w, const struct attempt *a)
-{
-	char answer[ANSWER_MAX + 1];
-	struct journal_row rows[MESSAGE_RCPTS];
-	struct err e = { 0 };
-	unsigned n = 0;
-
-	make_answer(a, 0, answer); /* throttled, all of them */
-	for (unsigned k = 0; k < a->n; k++)
-		if (a->m->rcpt[a->which[k]].once[0] && has_answer(a, k))
-			rows[n++] = (struct journal_row) {
-				.m = a->m, .i = a->which[k], .answer = answer
-			};
-	if (n == 0 || journal_refused(w->l->journal, rows, n, &e) == 0)
-		return true;
-	log_line(LOG_ERR, "listen", "%s", e.text);
-	return false;
 }
 
 /* How often, and since when, one message was tried. */
@@ -343,7 +175,7 @@ static bool waited(struct worker *w, const struct attempt *a, struct patience *p
 	p->since = p->since ? p->since : now;
 	p->pause = p->pause ? p->pause * 2 : THROTTLE_MIN;
 	return now + p->pause - p->since <= THROTTLE_MS && !stop_said(&w->l->stop) &&
-	       note_refused(w, a) && pause_for(w, p->pause);
+	       settle_throttled(w, a) && pause_for(w, p->pause);
 }
 
 /* One try with SES. False: it came to nothing, and `answer` says why. */
@@ -372,7 +204,7 @@ static void relay(struct worker *w, struct attempt *a)
 	for (;;) {
 		bool fresh = !w->link || !w->used;
 		if (!try_once(w, a, &p, answer)) {
-			answer_all(w, a, answer);
+			settle_unsent(w, a, answer);
 			return;
 		}
 		/* SES closed an idle connection just as it was used: that is no fault. */

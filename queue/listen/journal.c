@@ -149,33 +149,83 @@ enum journal_says journal_claim(struct journal *j, struct message *m, unsigned i
 	return JOURNAL_DONE;
 }
 
-int journal_sending(struct journal *j, const struct journal_row *rows, unsigned n, struct err *e)
+static void ask(struct journal *j, struct journal_job *job, const struct journal_row *rows,
+	unsigned n, enum journal_what what)
+{
+	*job = (struct journal_job) { .rows = rows, .n = n, .what = what };
+	sem_init(&job->done, 0, 0);
+	journal_write(j, job);
+}
+
+void journal_begin(
+	struct journal *j, struct journal_job *job, const struct journal_row *rows, unsigned n)
 {
 	pthread_mutex_lock(
 		&j->lock); /* the next that is written has them: nobody has to be woken */
 	for (unsigned i = 0; i < n; i++)
 		tally_add(&j->tally, rows[i].m->client, TALLY_RESENT, rows[i].doubt);
 	pthread_mutex_unlock(&j->lock);
-	return journal_write(j, rows, n, WRITE_SENDING, e);
+	ask(j, job, rows, n, JOURNAL_SENDING);
+}
+
+int journal_end(struct journal_job *job, struct err *e)
+{
+	while (sem_wait(&job->done) < 0) /* a signal */
+		;
+	sem_destroy(&job->done);
+	if (job->result < 0 && e)
+		*e = job->err;
+	return job->result;
+}
+
+int journal_sending(struct journal *j, const struct journal_row *rows, unsigned n, struct err *e)
+{
+	struct journal_job job;
+
+	journal_begin(j, &job, rows, n);
+	return journal_end(&job, e);
 }
 
 int journal_refused(struct journal *j, const struct journal_row *rows, unsigned n, struct err *e)
 {
-	return journal_write(j, rows, n, WRITE_ANSWERS, e);
+	struct journal_job job;
+
+	ask(j, &job, rows, n, JOURNAL_ANSWERS);
+	return journal_end(&job, e);
 }
 
-int journal_settle(struct journal *j, const struct journal_row *rows, unsigned n, struct err *e)
+static void count_settled(struct journal *j, const struct journal_row *rows, unsigned n)
 {
 	pthread_mutex_lock(&j->lock);
 	for (unsigned i = 0; i < n; i++)
 		tally_add(
 			&j->tally, rows[i].m->client, rows[i].sent ? TALLY_SENT : TALLY_FAILED, 1);
 	pthread_mutex_unlock(&j->lock);
-	int r = journal_write(j, rows, n, WRITE_ANSWERS, e);
+}
 
-	for (unsigned i = 0; i < n; i++)
-		claims_end(j->claims, rows[i].m, rows[i].i, rows[i].answer);
+void journal_end_claims(struct journal *j, const struct journal_job *job)
+{
+	for (unsigned i = 0; i < job->n; i++)
+		claims_end(j->claims, job->rows[i].m, job->rows[i].i, job->rows[i].answer);
+}
+
+int journal_settle(struct journal *j, const struct journal_row *rows, unsigned n, struct err *e)
+{
+	struct journal_job job;
+
+	count_settled(j, rows, n);
+	ask(j, &job, rows, n, JOURNAL_ANSWERS);
+	int r = journal_end(&job, e);
+	journal_end_claims(j, &job);
 	return r;
+}
+
+void journal_settle_later(struct journal *j, struct journal_job *job,
+	const struct journal_row *rows, unsigned n, void (*then)(struct journal_job *job))
+{
+	count_settled(j, rows, n);
+	*job = (struct journal_job) { .rows = rows, .n = n, .what = JOURNAL_ANSWERS, .then = then };
+	journal_write(j, job);
 }
 
 void journal_release(struct journal *j, struct message *m, unsigned i, const char *answer)

@@ -11,6 +11,8 @@
 #include "listen/pace.h"
 #include "listen/tally.h"
 
+#include <semaphore.h>
+
 struct journal;
 
 struct journal_options {
@@ -44,13 +46,35 @@ struct journal_row { /* a recipient that has a claim */
 	bool sent;          /* for journal_settle: SES took it; else it refused it */
 	bool doubt;         /* for journal_sending: it is sent in spite of JOURNAL_DOUBT */
 };
-/* Writes `sending` and syncs. 0, or -1: nothing may be sent. */
+
+enum journal_what { JOURNAL_SENDING, JOURNAL_ANSWERS };
+struct journal_job { /* something to be written; its owner's, but not touched until it is */
+	struct journal_job *next;
+	const struct journal_row *rows; /* the owner's too */
+	unsigned n;
+	enum journal_what what;
+	void (*then)(struct journal_job *job); /* NULL: somebody waits for it */
+	int result;
+	struct err err;
+	sem_t done; /* its own: who waits for it is woken, and nobody else */
+};
+
+/* Begins to write `sending`; `job` and `rows` are the journal's until journal_end, which waits
+ * for the sync. 0, or -1: nothing may be sent. */
+void journal_begin(
+	struct journal *j, struct journal_job *job, const struct journal_row *rows, unsigned n);
+int journal_end(struct journal_job *job, struct err *e);
+/* Both, one after the other. */
 int journal_sending(struct journal *j, const struct journal_row *rows, unsigned n, struct err *e);
 /* Writes that SES refused them, for now; they keep their claims, and will be sent again. */
 int journal_refused(struct journal *j, const struct journal_row *rows, unsigned n, struct err *e);
 /* Writes the answers and syncs, then lets the claims go, and answers their twins (not the rows'
  * own recipients). -1: it could not be written, and what was sent is in doubt. */
 int journal_settle(struct journal *j, const struct journal_row *rows, unsigned n, struct err *e);
+/* The same for one who does not wait: when it is done, or could not be, `then` is called with
+ * `job`, by the journal's thread, which it must not hold up. */
+void journal_settle_later(struct journal *j, struct journal_job *job,
+	const struct journal_row *rows, unsigned n, void (*then)(struct journal_job *job));
 /* Lets a claim go with nothing written: it was not sent, or is in doubt. Twins get the answer. */
 void journal_release(struct journal *j, struct message *m, unsigned i, const char *answer);
 

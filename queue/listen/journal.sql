@@ -10,7 +10,7 @@
 --                    +--|--------+
 --                       +--> by hand, either of them: what was in doubt is settled
 --
--- `sending` is written just before the final dot. Found so when no live process is sending it, it
+-- `sending` is written before the content is sent. Found so when no live process is sending it, it
 -- is in doubt: SES may have it. doubts counts how often it was sent again in spite of that.
 --
 -- Times are milliseconds since 1970, UTC; in views they are local text. until and ran are not: they

@@ -11,19 +11,6 @@
 #include "listen/journal_lock.h"
 
 #include <pthread.h>
-#include <semaphore.h>
-
-enum writing { WRITE_SENDING, WRITE_ANSWERS };
-
-struct job { /* on the stack of who waits for it */
-	struct job *next;
-	const struct journal_row *rows;
-	unsigned n;
-	enum writing what;
-	int result;
-	struct err err;
-	sem_t done; /* its own: who waits for it is woken, and nobody else */
-};
 
 struct journal {
 	struct claims *claims;
@@ -44,11 +31,15 @@ struct journal {
 	pthread_t thread;
 	pthread_mutex_t lock; /* for what follows */
 	pthread_cond_t work;
-	struct job *first, *last;
+	struct journal_job *first, *last;
 	struct tally tally;
 	int64_t save_at; /* monotonic ms; INT64_MAX: nothing is counted */
 	bool closing;
 };
+
+/* --- journal.c --- */
+/* What a job has settled is claimed no longer. */
+void journal_end_claims(struct journal *j, const struct journal_job *job);
 
 /* --- journal_write.c --- */
 /* Once the database is open, what is to be read and written before there is a thread; and then the
@@ -57,8 +48,7 @@ int journal_write_first(struct journal *j, struct err *e);
 int journal_write_start(struct journal *j, struct err *e);
 /* Ends the thread when all is written. */
 void journal_write_end(struct journal *j);
-/* Waits until it is written. 0 or -1. */
-int journal_write(struct journal *j, const struct journal_row *rows, unsigned n, enum writing what,
-	struct err *e);
+/* Hands it to the thread. */
+void journal_write(struct journal *j, struct journal_job *job);
 
 #endif

@@ -22,17 +22,17 @@ static int64_t ran(const struct journal *j)
 	return j->ran_before + clock_mono_ms() - j->opened;
 }
 
-static int write_job(struct journal *j, const struct job *job, struct err *e)
+static int write_job(struct journal *j, const struct journal_job *job, struct err *e)
 {
 	int64_t until = ran(j) + j->keep_ms + UNTIL_MORE;
 	int r = 0;
 
 	for (unsigned i = 0; i < job->n && r == 0; i++) {
 		switch (job->what) {
-		case WRITE_SENDING:
+		case JOURNAL_SENDING:
 			r = journal_db_sending(&j->writer, &job->rows[i], until, e);
 			break;
-		case WRITE_ANSWERS:
+		case JOURNAL_ANSWERS:
 			r = journal_db_settle(&j->writer, &job->rows[i], e);
 			break;
 		}
@@ -63,14 +63,14 @@ static int write_counts(struct journal *j, struct err *e)
 
 /* One transaction, so one sync, for all of the jobs up to `end`. What was counted and could not be
  * written stays for the next one. */
-static int write_together(
-	struct journal *j, struct job *jobs, const struct job *end, bool counts, struct err *e)
+static int write_together(struct journal *j, struct journal_job *jobs,
+	const struct journal_job *end, bool counts, struct err *e)
 {
 	int r = journal_db_begin(&j->writer, e);
 
 	if (r < 0)
 		return -1;
-	for (struct job *job = jobs; job != end && r == 0; job = job->next)
+	for (struct journal_job *job = jobs; job != end && r == 0; job = job->next)
 		r = write_job(j, job, e);
 	if (r == 0 && counts)
 		r = write_counts(j, e);
@@ -84,15 +84,15 @@ static int write_together(
 	return r;
 }
 
-static void write_jobs(struct journal *j, struct job *jobs)
+static void write_jobs(struct journal *j, struct journal_job *jobs)
 {
 	struct err e = { 0 };
 	bool counts = false;
 
-	for (struct job *job = jobs; job; job = job->next)
-		counts = counts || job->what == WRITE_ANSWERS;
+	for (struct journal_job *job = jobs; job; job = job->next)
+		counts = counts || job->what == JOURNAL_ANSWERS;
 	int r = write_together(j, jobs, NULL, counts, &e);
-	for (struct job *job = jobs; job; job = job->next) {
+	for (struct journal_job *job = jobs; job; job = job->next) {
 		job->result = r;
 		job->err = e;
 		/* One that breaks a rule of the schema must not take the others with it. */
@@ -157,11 +157,16 @@ static void wait_for_work(struct journal *j)
 	}
 }
 
-static void tell_done(struct job *jobs)
+static void tell_done(struct journal *j, struct journal_job *jobs)
 {
-	for (struct job *next; jobs; jobs = next) {
+	for (struct journal_job *next; jobs; jobs = next) {
 		next = jobs->next; /* gone once it is done */
-		sem_post(&jobs->done);
+		if (jobs->then) {
+			journal_end_claims(j, jobs);
+			jobs->then(jobs);
+		} else {
+			sem_post(&jobs->done);
+		}
 	}
 }
 
@@ -172,12 +177,12 @@ static void *writer_thread(void *arg)
 	pthread_mutex_lock(&j->lock);
 	while (!j->closing || j->first) {
 		wait_for_work(j);
-		struct job *jobs = j->first;
+		struct journal_job *jobs = j->first;
 		j->first = j->last = NULL;
 		pthread_mutex_unlock(&j->lock);
 		if (jobs) {
 			write_jobs(j, jobs);
-			tell_done(jobs);
+			tell_done(j, jobs);
 		}
 		tend(j);
 		pthread_mutex_lock(&j->lock);
@@ -186,31 +191,16 @@ static void *writer_thread(void *arg)
 	return NULL;
 }
 
-static void append(struct journal *j, struct job *job)
+void journal_write(struct journal *j, struct journal_job *job)
 {
+	pthread_mutex_lock(&j->lock);
 	if (j->last)
 		j->last->next = job;
 	else
 		j->first = job;
 	j->last = job;
-}
-
-int journal_write(struct journal *j, const struct journal_row *rows, unsigned n, enum writing what,
-	struct err *e)
-{
-	struct job job = { .rows = rows, .n = n, .what = what };
-
-	sem_init(&job.done, 0, 0);
-	pthread_mutex_lock(&j->lock);
-	append(j, &job);
 	pthread_cond_signal(&j->work);
 	pthread_mutex_unlock(&j->lock);
-	while (sem_wait(&job.done) < 0) /* a signal */
-		;
-	sem_destroy(&job.done);
-	if (job.result < 0 && e)
-		*e = job.err;
-	return job.result;
 }
 
 int journal_write_first(struct journal *j, struct err *e)

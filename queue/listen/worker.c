@@ -11,6 +11,7 @@
 #include <poll.h>
 
 #define IDLE_MS      5000
+#define FRESH_MS     500   /* a connection used so lately is taken to be there */
 #define CONNECT_MS   10000 /* for each address */
 #define OPENING_MS   60000 /* until it is ready */
 #define QUIT_MS      1000
@@ -66,6 +67,8 @@ static bool is_ready(struct worker *w)
 {
 	if (!w->link)
 		return false;
+	if (clock_mono_ms() - w->idle_since < FRESH_MS)
+		return true; /* and if not, that is found out before anything is lost */
 	link_run(w->link, CLIENT_DEAD, clock_mono_ms(), -1);
 	if (client_state(link_client(w->link)) == CLIENT_READY)
 		return true;

@@ -41,7 +41,7 @@ struct transaction {
 	struct span content;     /* lines end in CRLF, no dot-stuffing; borrowed */
 	bool eightbit;           /* some octet of the content is above 127 */
 	const char *ret, *envid; /* RFC 3461; NULL: none */
-	bool gated;              /* DATA only: stop before the final dot (client_gate) */
+	bool gated;              /* DATA only: stop before the content (client_gate) */
 	void *owner;
 
 	/* filled by the client; monotonic microseconds, 0: it never came to it */
@@ -122,9 +122,11 @@ bool client_has_done(const struct client *c);
 /* Submitted and not yet given back by client_done. */
 unsigned client_flying(const struct client *c);
 
-/* The gated transaction whose content is written but for its final dot, or NULL; and its release.
- */
+/* The gated transaction whose content may be written now, or NULL; and its release. */
 struct transaction *client_gate(struct client *c);
+/* The same, earlier: its DATA is written and its RCPTs are answered, some of them well. What has to
+ * be done before the gate is opened can begin. */
+struct transaction *client_near_gate(struct client *c);
 void client_open_gate(struct client *c, struct transaction *t, int64_t now_ms);
 
 /* QUIT as soon as nothing is in flight; nothing more is taken. The client does so by itself when

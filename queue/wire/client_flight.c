@@ -196,9 +196,18 @@ struct transaction *client_gate(struct client *c)
 	return t && t->phase == PHASE_GATE && client_unsent(c) == 0 ? t : NULL;
 }
 
+struct transaction *client_near_gate(struct client *c)
+{
+	struct transaction *t = c->sending;
+	const bool near = t && t->gated && (t->phase == PHASE_GO || t->phase == PHASE_GATE) &&
+			  t->heard == t->rcpts && t->accepted > 0 && !t->refused;
+
+	return near && client_unsent(c) == 0 ? t : NULL;
+}
+
 void client_open_gate(struct client *c, struct transaction *t, int64_t now_ms)
 {
 	c->now_ms = now_ms;
 	assert(t == c->sending && t->phase == PHASE_GATE);
-	t->phase = PHASE_DOT;
+	t->phase = PHASE_BODY;
 }

@@ -24,8 +24,8 @@ enum phase {
 	PHASE_RCPT,
 	PHASE_DATA, /* or BDAT n LAST */
 	PHASE_GO,   /* 354 is awaited */
+	PHASE_GATE, /* the content waits for client_open_gate */
 	PHASE_BODY,
-	PHASE_GATE, /* the final dot waits for client_open_gate */
 	PHASE_DOT,
 	PHASE_OVER
 };

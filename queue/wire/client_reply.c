@@ -83,7 +83,7 @@ void client_take_reply(struct client *c, const struct reply *r)
 		return;
 	}
 	if (head && !is_written(c, head) && x.step == STEP_CONTENT && r->code >= 400 &&
-		c->written > x.begin) {
+		(c->written > x.begin || x.t->phase == PHASE_GATE)) {
 		client_on_early_refusal(c, &x, r);
 		return;
 	}

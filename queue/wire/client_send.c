@@ -8,6 +8,8 @@
  *   GROUP   MAIL RCPT… DATA | content . RSET MAIL RCPT… DATA | content . …
  *   STEP    MAIL | RCPT | … | DATA | content . | MAIL | …        ( | = all replies awaited )
  *
+ * What is gated stops before its content, so that content and dot go in one write.
+ *
  * DATA, QUIT and EHLO stay last in their group (RFC 2920 section 3.1).
  */
 #include "wire/client_private.h"
@@ -141,7 +143,7 @@ static void begin_body(struct client *c, struct transaction *t)
 	client_expect(c, STEP_CONTENT, t, 0, client_staged(c));
 	c->body_off = 0;
 	stuff_init(&c->stuff);
-	t->phase = t->accepted > 0 ? PHASE_BODY : PHASE_DOT;
+	t->phase = t->accepted == 0 ? PHASE_DOT : t->gated ? PHASE_GATE : PHASE_BODY;
 }
 
 /* All of it is staged. */
@@ -173,7 +175,7 @@ static void say_body(struct client *c, struct transaction *t)
 		end_transaction(c, t);
 	} else {
 		stuff_end(&c->stuff, &c->out);
-		t->phase = t->gated ? PHASE_GATE : PHASE_DOT;
+		t->phase = PHASE_DOT;
 	}
 }
 

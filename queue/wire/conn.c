@@ -124,6 +124,7 @@ enum conn_io conn_read(struct conn *c, void *p, size_t n, size_t *ret_n, struct 
 		else
 			got = (size_t)k;
 	}
+	c->drained = !c->tls && got < n;
 	if (r == CONN_OK) {
 		c->in += got;
 		*ret_n = got;

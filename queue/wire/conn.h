@@ -18,7 +18,8 @@ enum conn_io {
 struct conn {
 	int fd;          /* -1: none */
 	struct tls *tls; /* NULL: in the clear */
-	short wants; /* what the last call that answered CONN_AGAIN waits for: POLLIN, POLLOUT */
+	short wants;  /* what the last call that answered CONN_AGAIN waits for: POLLIN, POLLOUT */
+	bool drained; /* the last read took all there was: poll() will show what comes */
 	uint64_t in, out; /* octets of plain text moved so far, both ways */
 };
 

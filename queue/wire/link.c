@@ -238,8 +238,10 @@ static void step_talking(struct link *l, short revents, int64_t now_ms)
 	while (moved && l->phase == TALKING) {
 		moved = false;
 		/* First what the peer has said: it may be a 421 before a reset. */
-		if (can_read && in < READ_MAX)
-			moved = can_read = read_some(l, &in, now_ms);
+		if (can_read && in < READ_MAX) {
+			moved = read_some(l, &in, now_ms);
+			can_read = moved && !l->conn.drained;
+		}
 		if (l->phase == TALKING && can_write && out < WRITE_MAX) {
 			can_write = write_some(l, &out, now_ms);
 			moved |= can_write;
@@ -403,22 +405,29 @@ void link_traffic(const struct link *l, uint64_t *ret_in, uint64_t *ret_out)
 	*ret_out = l->phase == DEAD ? l->out : l->conn.out;
 }
 
+bool link_turn(struct link *l, int64_t deadline_ms, int stop_fd)
+{
+	int64_t now_ms = clock_mono_ms();
+
+	if (l->phase == TALKING && l->write_wants == 0 && client_output(l->client, now_ms).n > 0) {
+		link_step(l, 0, now_ms); /* most often there is room */
+		return true;
+	}
+	struct pollfd p[2] = { { .fd = link_fd(l), .events = link_events(l) },
+		{ .fd = stop_fd, .events = POLLIN } };
+	int64_t at = link_deadline(l);
+	int n = poll(p, 2, clock_poll_timeout(at < deadline_ms ? at : deadline_ms));
+	now_ms = clock_mono_ms();
+	if (n > 0 && p[1].revents != 0)
+		return false;
+	link_step(l, n > 0 ? p[0].revents : 0, now_ms);
+	return now_ms < deadline_ms;
+}
+
 void link_run(struct link *l, enum client_state until, int64_t deadline_ms, int stop_fd)
 {
-	while (l->phase != DEAD) {
-		struct pollfd p[2] = { { .fd = link_fd(l), .events = link_events(l) },
-			{ .fd = stop_fd, .events = POLLIN } };
-		int64_t at = link_deadline(l);
-
-		if (client_state(l->client) == until || client_has_done(l->client) ||
-			client_gate(l->client))
+	while (l->phase != DEAD && client_state(l->client) != until &&
+		!client_has_done(l->client) && !client_gate(l->client))
+		if (!link_turn(l, deadline_ms, stop_fd))
 			return;
-		int n = poll(p, 2, clock_poll_timeout(at < deadline_ms ? at : deadline_ms));
-		int64_t now_ms = clock_mono_ms();
-		if (n > 0 && p[1].revents != 0)
-			return;
-		link_step(l, n > 0 ? p[0].revents : 0, now_ms);
-		if (now_ms >= deadline_ms)
-			return;
-	}
 }

@@ -43,5 +43,8 @@ void link_traffic(const struct link *l, uint64_t *ret_in, uint64_t *ret_out);
  * something is in client_done or client_gate, or the monotonic deadline has passed, or `stop_fd`
  * (-1: none) is readable. */
 void link_run(struct link *l, enum client_state until, int64_t deadline_ms, int stop_fd);
+/* One turn of that: writes what is to be written, or else waits for what comes. False: the deadline
+ * has passed, or `stop_fd` is readable. */
+bool link_turn(struct link *l, int64_t deadline_ms, int stop_fd);
 
 #endif
