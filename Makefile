@@ -73,7 +73,8 @@ BINS  := $(BUILD)/sendmail $(BUILD)/cenmail-flush $(BUILD)/cenmail-listen
 UNITS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
 TOOLS := $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(wildcard tests/tools/*.c)) \
 	$(patsubst tests/fault/%.c,$(BUILD)/fault/%,$(wildcard tests/fault/*.c)) \
-	$(if $(SAN),,$(BUILD)/fault/fail-malloc.so $(BUILD)/fault/sendmail)
+	$(if $(SAN),,$(patsubst tests/tools/preload/%.c,$(BUILD)/fault/%.so,$(wildcard tests/tools/preload/*.c)) \
+	$(BUILD)/fault/sendmail)
 
 all: $(BINS)
 
@@ -128,7 +129,7 @@ $(BUILD)/fault/%: tests/fault/%.c $(LIB) Makefile $(BUILD)/settings
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS_OWN) $(CFLAGS_ALL) -MMD -MP -MF $@.d $(LDFLAGS_ALL) -o $@ $< $(LIB) -lsqlite3
 # To be loaded before the C library, and a sendmail that loads it: the same objects, linked dynamically.
-$(BUILD)/fault/fail-malloc.so: tests/tools/preload/fail-malloc.c Makefile $(BUILD)/settings
+$(BUILD)/fault/%.so: tests/tools/preload/%.c Makefile $(BUILD)/settings
 	@mkdir -p $(@D)
 	$(CC) -D_GNU_SOURCE -std=gnu17 $(OPT) $(WARN) -fPIC -shared -o $@ $<
 $(BUILD)/fault/sendmail: $(BUILD)/obj/sendmail/main.o $(LIB)
