@@ -174,7 +174,7 @@ static void reload(struct listener *l)
 	struct err e = { 0 };
 
 	log_line(LOG_INFO, "listen", "reloading %s", l->conf_path);
-	if (terms_read(&t, l->conf_path, &e) < 0) {
+	if (terms_read(&t, l->conf_path, l->terms.terms, &e) < 0) {
 		log_line(LOG_ERR, "listen", "reload failed, all stays as it was: %s", e.text);
 		return;
 	}
@@ -293,7 +293,7 @@ static int listen_main(const struct options *o, struct err *e)
 	settle_process();
 	int r = make(&l, e);
 	if (r == 0)
-		r = terms_read(&l.terms.terms, o->conf, e);
+		r = terms_read(&l.terms.terms, o->conf, NULL, e);
 	if (r == 0)
 		r = read_secrets(&l, e);
 	if (r == 0)

@@ -5,10 +5,10 @@
 
 #include <stdlib.h>
 
-static int read_files(struct terms *t, struct err *e)
+/* tls: whether it is wanted in any case, as the sockets of the start speak it. */
+static int read_files(struct terms *t, bool tls, struct err *e)
 {
 	const struct conf_listen *c = &t->conf;
-	bool tls = false;
 
 	for (unsigned i = 0; i < c->listen.n; i++) {
 		bool plain = strcmp(c->listen.v[i].rest, "plain") == 0;
@@ -21,12 +21,17 @@ static int read_files(struct terms *t, struct err *e)
 	}
 	if (door_open(&t->door, c, e) < 0)
 		return -1;
+	if (tls && (!c->certificate[0] || !c->key[0]))
+		return err_set(e, EX_CONFIG,
+			"\"certificate\" and \"key\" are needed until a restart: what is listened "
+			"on"
+			" speaks TLS");
 	if (tls)
 		t->tls = tls_server_context(c->certificate, c->key, e);
 	return tls && !t->tls ? -1 : 0;
 }
 
-int terms_read(struct terms **ret, const char *path, struct err *e)
+int terms_read(struct terms **ret, const char *path, const struct terms *before, struct err *e)
 {
 	struct terms *t = calloc(1, sizeof *t);
 
@@ -37,7 +42,7 @@ int terms_read(struct terms **ret, const char *path, struct err *e)
 		free(t);
 		return -1;
 	}
-	if (read_files(t, e) < 0) {
+	if (read_files(t, before && before->tls, e) < 0) {
 		terms_unref(t);
 		return -1;
 	}

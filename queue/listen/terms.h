@@ -19,8 +19,9 @@ struct terms {
 	struct tls_context *tls; /* NULL where all is in the clear */
 };
 
-/* Reads it all. 0 or -1. */
-int terms_read(struct terms **ret, const char *path, struct err *e);
+/* Reads it all. before: the terms in force, whose sockets stay as they are; NULL at the start. 0 or
+ * -1. */
+int terms_read(struct terms **ret, const char *path, const struct terms *before, struct err *e);
 void terms_unref(struct terms *t); /* NULL is fine */
 
 /* Those in force. */

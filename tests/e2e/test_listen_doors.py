@@ -116,6 +116,22 @@ def test_a_bad_configuration_changes_nothing(listener, ses, certs, tmp_path):
     assert "upstream_connections: a change of it takes a restart" in near.program.log
 
 
+def test_a_reload_takes_tls_from_no_socket(listener, ses):
+    """`listen` takes a restart: until then a socket speaks what it spoke, on new terms as well."""
+    near = listener(ses().url, kinds=("tls", "starttls"), password=None)
+    sockets = dict(near.ports)
+    near.kinds = ("plain",)
+    for settings, said in (({}, "reloaded"),
+                           ({"certificate": None, "key": None}, "needed until a restart")):
+        assert said in hangup(near, **settings)
+        for kind, port in sockets.items():
+            client = Dialogue(port, kind)
+            client.hello()
+            assert send(client)[0] == 250
+    assert "listen: a change of it takes a restart" in near.program.log
+    assert near.stop() == 0
+
+
 def test_who_is_no_longer_known_is_not_served(listener, ses):
     far = ses()
     near = listener(far.url, start=False)
