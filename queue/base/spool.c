@@ -17,10 +17,8 @@ void spool_init(struct spool *s, const char *dir)
 	buf_init(&s->mem, SPOOL_MEMORY);
 }
 
-void spool_done(struct spool *s)
+void spool_release(struct spool *s)
 {
-	if (!s)
-		return;
 	if (s->map)
 		munmap(s->map, (size_t)s->map_size);
 	if (s->fd >= 0)
@@ -28,7 +26,15 @@ void spool_done(struct spool *s)
 	buf_done(&s->mem);
 	s->fd = -1;
 	s->map = NULL;
-	s->size = s->map_size = 0;
+	s->map_size = 0;
+}
+
+void spool_done(struct spool *s)
+{
+	if (!s)
+		return;
+	spool_release(s);
+	s->size = 0;
 }
 
 /* For file systems without O_TMPFILE (overlayfs of older kernels, NFS). */

@@ -24,6 +24,8 @@ struct spool {
 
 void spool_init(struct spool *s, const char *dir);
 void spool_done(struct spool *s);
+/* The bytes go, their number stays. Only spool_done may follow. */
+void spool_release(struct spool *s);
 /* 0 or -1 (EX_TEMPFAIL: no space, no file). After a failure the spool can only be done with. */
 int spool_add(struct spool *s, const void *p, size_t n, struct err *e);
 /* All of the bytes, valid until spool_done. Nothing may be added after. */

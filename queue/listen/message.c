@@ -9,7 +9,8 @@
 
 #include <assert.h>
 
-static const char no_memory[] = "451 4.3.0 cenmail: out of memory class=road retry=30";
+/* What stood in its place may have been SES's 250. */
+static const char no_memory[] = "451 4.3.0 cenmail: in doubt: out of memory class=road retry=30";
 
 /* Like a queue id in a Postfix log: unique for as long as a log is kept. */
 static void name(char *out, size_t size)
@@ -60,8 +61,12 @@ void message_answer(struct message *m, unsigned i, const char *line)
 		figures_one(&m->figures->answered[figures_class(line)]);
 		figures_time(&m->figures->whole, clock_mono_us() - m->whole_us);
 	}
-	if (atomic_fetch_sub(&m->owed, 1) == 1)
-		replies_done(m->replies, m);
+	if (atomic_fetch_sub(&m->owed, 1) > 1)
+		return;
+	/* Whoever reads it answers when he has done so. The answers may wait for long, behind those
+	 * to an earlier message. */
+	spool_release(&m->content);
+	replies_done(m->replies, m);
 }
 
 static const char *said(const struct message *m, unsigned i)

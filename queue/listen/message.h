@@ -32,7 +32,7 @@ struct message {
 	unsigned rcpts;
 	bool lmtp; /* an answer for each recipient; else one for all, and all or nothing */
 	bool eightbit;
-	struct spool content; /* as SES gets it */
+	struct spool content; /* as SES gets it; its bytes are let go when all are answered */
 	int64_t whole_us;     /* when all of it was here */
 	struct replies *replies;
 	struct figures *figures; /* where its answers are counted; NULL: nowhere */
@@ -50,7 +50,8 @@ static inline uint64_t message_octets(const struct message *m)
 	return m->content.size;
 }
 
-/* The answer of recipient i, without CRLF. The last one makes the message done. */
+/* The answer of recipient i, without CRLF. The last one makes the message done, and its content is
+ * let go. */
 void message_answer(struct message *m, unsigned i, const char *line);
 /* Appends the replies, CRLF included: under LMTP each recipient's, else one: the first that is no
  * success, or the first. */

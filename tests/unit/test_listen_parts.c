@@ -52,6 +52,7 @@ static void test_replies_keep_order(void **state)
 
 	(void)state;
 	buf_init(&out, 4096);
+	assert_int_equal(spool_add(&b->content, "content", 7, NULL), 0);
 	assert_true(replies_empty(r));
 	replies_add(r, span_of("1\r\n"));
 	replies_add(r, span_of("2\r\n"));
@@ -60,8 +61,12 @@ static void test_replies_keep_order(void **state)
 	replies_owe(r, b);
 	replies_flying(r, &flying, &octets);
 	assert_int_equal(flying, 2);
+	/* the content goes with the last answer, though the reply has to wait; its octets count */
 	message_answer(b, 1, "451 b1");
+	assert_non_null(b->content.mem.data);
 	message_answer(b, 0, "250 b0");
+	assert_null(b->content.mem.data);
+	assert_int_equal(message_octets(b), 7);
 	replies_take(r, &out);
 	assert_string_equal(buf_str(&out), "1\r\n2\r\n");
 	message_answer(a, 1, "250 a1");
