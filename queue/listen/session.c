@@ -26,6 +26,7 @@
 #define WRITE_MS     120000             /* without taking an octet */
 #define CONTENT_MS   120000             /* and 1 KB/s: a slower client is not waited for */
 #define SESSION_MS   (12 * 3600 * 1000) /* in all, unless something is under way */
+#define ENDING_MS    (3600 * 1000)      /* and for the transaction that is open then */
 #define CROWDED_MS   50                 /* how often to look whether the pool has room again */
 #define STOPPING_MS  100
 #define THREAD_STACK (256 * 1024)
@@ -52,8 +53,8 @@ int64_t session_deadline(const struct session *s)
 	if (!replies_empty(s->replies))
 		return INT64_MAX; /* ours to hurry */
 	int64_t idle = s->written + (server_helo(s->server)[0] ? IDLE_MS : GREETING_MS);
-	int64_t total = s->began + SESSION_MS;
-	return server_in_transaction(s->server) || idle < total ? idle : total;
+	int64_t total = s->began + SESSION_MS + (server_in_transaction(s->server) ? ENDING_MS : 0);
+	return idle < total ? idle : total;
 }
 
 /* --- reading and writing; false: the connection is of no use --- */
@@ -231,27 +232,25 @@ static bool is_over(struct session *s)
 	return closed && s->out.len == 0 && replies_empty(s->replies);
 }
 
-static void converse(struct session *s)
+bool session_turn(struct session *s)
 {
-	while (!s->gone) {
-		bool crowded;
-		size_t before = s->out.len;
+	bool crowded, nothing = s->out.len == 0;
 
-		replies_take(s->replies, &s->out);
-		if (before == 0)
-			s->written = clock_mono_ms();
-		if (s->out.failed || !write_some(s) || is_over(s))
-			return;
-		if (server_state(s->server) == SERVER_WANTS_TLS && s->out.len == 0) {
-			s->in_len = s->in_off = 0;
-			if (!handshake(s))
-				return;
-			continue;
-		}
-		bool may = session_may_read(s, &crowded);
-		if (!feed(s) && !heed_stop(s) && !heed_deadline(s))
-			wait_and_read(s, may, crowded);
+	replies_take(s->replies, &s->out);
+	if (nothing && s->out.len > 0)
+		s->written = clock_mono_ms(); /* from now on it is waited for */
+	if (s->out.failed || !write_some(s) || is_over(s))
+		return false;
+	if (server_state(s->server) == SERVER_WANTS_TLS && s->out.len == 0) {
+		s->in_len = s->in_off = 0;
+		return handshake(s);
 	}
+	bool may = session_may_read(s, &crowded);
+	if (crowded && s->out.len == 0)
+		s->written = clock_mono_ms(); /* it waits for us */
+	if (!feed(s) && !heed_stop(s) && !heed_deadline(s))
+		wait_and_read(s, may, crowded);
+	return !s->gone;
 }
 
 /* --- beginning and end --- */
@@ -285,7 +284,8 @@ static void serve(struct session *s)
 	s->began = s->written = clock_mono_ms();
 	if (s->mode != LISTEN_TLS_WRAPPED || handshake(s)) {
 		server_greet(s->server);
-		converse(s);
+		while (!s->gone && session_turn(s))
+			;
 	}
 	log_line(LOG_INFO, "listen", "disconnect from [%s] messages=%u", s->address, s->messages);
 }

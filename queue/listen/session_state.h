@@ -34,7 +34,8 @@ struct session {
 	bool ended;                    /* the client sends no more */
 	bool gone;                     /* the connection is of no use, or memory is short */
 
-	/* deadlines, monotonic ms */
+	/* deadlines, monotonic ms; written: when the client last took something, or began to be
+	 * waited for. What it sends moves none of them: an octet a minute would keep a session. */
 	int64_t began, written, content_since;
 	uint64_t content_from; /* conn.in when the content began */
 
@@ -50,6 +51,10 @@ struct session {
 
 /* The events of the engine; their arg is the session. */
 extern const struct server_ops intake_ops;
+
+/* One turn of the conversation: what is ready is written, what was read is done; else it waits for
+ * either, or a deadline. False: it is over. */
+bool session_turn(struct session *s);
 
 /* When the client has been waited for long enough, monotonic ms; INT64_MAX: it is not waited for.
  */

@@ -3,10 +3,15 @@
  */
 #include "listen/session_state.h"
 
+#include "base/clock.h"
+
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -123,10 +128,43 @@ static void test_deadlines(void **state)
 	end(s);
 }
 
+/* E4: a command that comes octet by octet buys no time, nor does one that never ends a line. */
+static void test_octets_buy_no_time(void **state)
+{
+	static struct listener l;
+	struct session *s = begin(&l);
+	int pair[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	conn_init(&s->conn, pair[0]);
+	s->read_wants = POLLIN;
+	s->began = s->written = clock_mono_ms() - 1000;
+	const int64_t until = session_deadline(s);
+	for (unsigned i = 0; i < 10; i++) {
+		assert_int_equal(write(pair[1], "x", 1), 1);
+		assert_true(session_turn(s)); /* reads it */
+		assert_true(session_turn(s)); /* gives it to the engine */
+	}
+	assert_int_equal(session_deadline(s), until);
+
+	/* in a transaction the whole has an end too */
+	s->began = 0;
+	s->written = 1000;
+	say(s, "\r\nLHLO c\r\nMAIL FROM:<a@a.example>\r\n");
+	buf_clear(&s->out);
+	s->written = (int64_t)14 * 3600 * 1000;
+	assert_int_equal(session_deadline(s), (int64_t)13 * 3600 * 1000);
+	conn_done(&s->conn);
+	close(pair[1]);
+	end(s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_deadlines),
+		cmocka_unit_test(test_octets_buy_no_time),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
