@@ -1,8 +1,8 @@
-"""`make bench`: what the hop and one call of sendmail cost. Numbers are reported, not asserted:
+"""`make bench`: what the hop, the chain and one call of sendmail cost. Numbers are reported, not asserted:
 what must hold is in the tests. Run it alone; the drift of a busy machine is larger than most
 differences, so every figure is a median of runs that are interleaved with the floor's.
 
-    bench.py [--quick] [hop|sendmail|scale]        all of it, unless one is named
+    bench.py [--quick] [hop|chain|sendmail|scale]        all of it, unless one is named
 """
 
 import argparse
@@ -15,6 +15,7 @@ import tempfile
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
 
 import calls  # noqa: E402
+import chain  # noqa: E402
 import hop  # noqa: E402
 import scale  # noqa: E402
 from harness import build_dir  # noqa: E402
@@ -41,7 +42,7 @@ def made(directory, name):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one run of each, for a look")
-    parser.add_argument("what", nargs="?", choices=["hop", "sendmail", "scale"], help="all without it")
+    parser.add_argument("what", nargs="?", choices=["hop", "chain", "sendmail", "scale"], help="all without it")
     given = parser.parse_args()
     runs = 1 if given.quick else 5
     print(f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}, "
@@ -49,6 +50,8 @@ def main():
     with tempfile.TemporaryDirectory(prefix="cenmail-bench-") as directory:
         if given.what in (None, "hop"):
             hop.bench_hop(made(directory, "hop"), runs, table)
+        if given.what in (None, "chain"):
+            chain.bench_chain(made(directory, "chain"), runs, table)
         if given.what in (None, "sendmail"):
             calls.bench_sendmail(made(directory, "sendmail"), runs, table)
         if given.what in (None, "scale"):

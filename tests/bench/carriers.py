@@ -61,6 +61,23 @@ def cpu_of(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def family(pid):
+    """A process and all below it."""
+    children = [line.split() for line in run(["ps", "-e", "-o", "ppid=,pid="]).stdout.decode().splitlines()]
+    found = [pid]
+    for one in found:
+        found += [int(child) for parent, child in children if int(parent) == one]
+    return found
+
+
+@contextlib.contextmanager
+def closing(part):
+    try:
+        yield part
+    finally:
+        part.program.close()
+
+
 class Cenmail:
     """Our own flusher, which goes when nothing is due."""
 

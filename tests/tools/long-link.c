@@ -158,7 +158,8 @@ static const char usage[] =
 	"  --cuts K        how many connections are cut so (1)\n"
 	"  --fin           a cut is an orderly end, not a RST\n"
 	"  --stall         a cut is silence\n"
-	"  --record FILE   connections and octets so far, as JSON\n";
+	"  --record FILE   connections and octets so far, as JSON\n"
+	"  --trace FILE    `TIME up|down OCTETS` for each piece that comes from either end\n";
 
 static const struct option options[] = {
 	{ "to", required_argument, NULL, 't' },
@@ -173,6 +174,7 @@ static const struct option options[] = {
 	{ "fin", no_argument, NULL, 'f' },
 	{ "stall", no_argument, NULL, 's' },
 	{ "record", required_argument, NULL, 'r' },
+	{ "trace", required_argument, NULL, 'T' },
 	{ "help", no_argument, NULL, 'h' },
 	{ NULL, 0, NULL, 0 },
 };
@@ -219,6 +221,11 @@ static int start(int argc, char **argv)
 			break;
 		case 'r':
 			opt.record = optarg;
+			break;
+		case 'T':
+			opt.trace = fopen(optarg, "we");
+			if (!opt.trace)
+				die(optarg);
 			break;
 		default:
 			fputs(usage, c == 'h' ? stdout : stderr);

@@ -57,6 +57,7 @@ static struct {
 	uint64_t kbit, cut[2], cuts, buffer;
 	bool stall, fin;
 	const char *record;
+	FILE *trace; /* NULL: none */
 } opt = { .cut = { UINT64_MAX, UINT64_MAX }, .cuts = 1, .buffer = 8u << 20 };
 
 static struct conn *conns[LINKS_MAX];
@@ -144,6 +145,18 @@ static void conn_connect(struct conn *c)
 		conn_kill(c, true);
 }
 
+/* By the wall clock, as other programs' records have it. */
+static void trace(enum way way, size_t n)
+{
+	struct timespec t;
+	if (!opt.trace)
+		return;
+	clock_gettime(CLOCK_REALTIME, &t);
+	fprintf(opt.trace, "%lld.%06ld %s %zu\n", (long long)t.tv_sec, t.tv_nsec / 1000,
+		way == UP ? "up" : "down", n);
+	fflush(opt.trace);
+}
+
 /* When octets that are here now will be there. */
 static int64_t due_at(const struct conn *c, enum way way, size_t n, int64_t now)
 {
@@ -174,6 +187,7 @@ static void pipe_read(struct conn *c, enum way way, int64_t now)
 	p->at = 0;
 	p->end = n > 0 ? END_NONE : n == 0 ? END_FIN : END_RST;
 	p->due = due_at(c, way, p->n, now);
+	trace(way, p->n);
 	struct piece *small = realloc(p, sizeof *p + p->n);
 	p = small ? small : p;
 	pipe->ended = p->end != END_NONE;
