@@ -231,3 +231,67 @@ def test_tls_that_is_cut_or_renegotiated(listener, ses):
             context.wrap_socket(socket.create_connection(("127.0.0.1", near.port)))
     assert works(near, "tls") and near.stop() == 0
     assert len(far.messages) == 1
+
+
+FLYING = 256 << 20  # octets of content that all sessions together have in flight, at most
+
+
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer's memory is no measure")
+def test_what_is_in_flight_has_a_ceiling_in_all(plain, wait_for):
+    """E5: SES stalls, and 40 sessions bring more than there is room for: they are not read from, and
+    memory stands still. Then SES is gone, each message has its answer, and memory comes back."""
+    near = plain(client_messages="10000", client_sessions="50", sessions_max="60")
+    near.ses.faults("dot * stall 100")
+    content, each, sessions = BODY + ("x" * 76 + "\r\n") * 3200, 40, 40
+    assert each * sessions * len(content) > FLYING * 5 // 4
+    data = b"".join(x if isinstance(x, bytes) else x.encode() + b"\r\n"
+                    for x in mail(content, "b@example.org") * each)
+    clients, feeders = [Dialogue(near.port, deadline=120) for _ in range(sessions)], []
+    for client in clients:
+        client.hello()
+        feeders.append(threading.Thread(target=swallow, args=(client, data)))
+        feeders[-1].start()
+    room = FLYING // len(content)
+    wait_for(lambda: near.program.log.count("size=249") >= room, 60, "the ceiling")
+    seen = [0]
+
+    def stands_still():
+        seen.append(near.program.log.count("size=249"))
+        return len(seen) > 12 and seen[-1] == seen[-10]
+
+    wait_for(stands_still)
+    high = memory(near, "Pss_Anon")
+    assert seen[-1] <= room + sessions
+    near.ses.program.kill()
+    for client in clients:
+        assert {code for code, _ in client.replies(3 * each)} == {250, 451}
+    for feeder in feeders:
+        feeder.join()
+    after = memory(near, "Pss_Anon")
+    print(f"anonymous memory: {high} KB at the ceiling, {after} KB after")
+    assert high < 320 * 1024 and after < 64 * 1024
+    assert near.stop() == 0
+
+
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer wants its own terabytes")
+@pytest.mark.parametrize("limit, said", [
+    ("--as=60000000", "a thread for a session: |no memory for|out of memory"),
+    ("--nofile=40", "no memory for a session"), ("--data=12000000", "out of memory")])
+def test_memory_threads_or_descriptors_run_out(plain, wait_for, limit, said):
+    """E5: more sessions than there is memory, or stacks for threads, or descriptors: they are told, or
+    wait, or are cut off; what was there goes on, and when they are gone all is well."""
+    near = plain(prefix=["prlimit", limit], sessions_max="1000", client_sessions="1000")
+    first = Dialogue(near.port)
+    first.hello()
+    more = [Dialogue(near.port, greeting=False, deadline=5) for _ in range(300)]
+    for client in more:
+        swallow(client, b"".join(x if isinstance(x, bytes) else x.encode() + b"\r\n" for x in [
+            "LHLO x", "MAIL FROM:<a@example.com>", "RCPT TO:<b@example.org>", "BDAT 200000 LAST",
+            b"x" * 199_000]))
+    near.program.line(lambda line: re.search(said, line))
+    for client in more:
+        client.close()
+    first.send(*mail(BODY, ("b@example.org", token())))
+    assert [code for code, _ in first.replies(3)][:1] == [250]
+    wait_for(lambda: works(near))
+    assert near.stop() == 0

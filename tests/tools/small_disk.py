@@ -1,5 +1,5 @@
-"""A queue on a small file system of its own, in a mount namespace: one that gets full, has no inodes
-left, or can't be written."""
+"""A small file system of its own, in a mount namespace, for a queue or a journal: one that gets full,
+has no inodes left, or can't be written."""
 
 import json
 import pathlib
@@ -38,37 +38,22 @@ def why_not(kind):
     return "" if done.returncode == 0 else f"no {kind} can be mounted: {done.stderr.decode()}"
 
 
-class SmallDisk(parts.Queue):
-    """A Queue whose spool directory is that file system."""
+class Disk:
+    """Such a file system at `place`."""
 
-    def __init__(self, directory, programs, kind="tmpfs", size="8m", inodes=None, **settings):
-        super().__init__(directory, init=False)
-        spool = self.database.parent
+    def mount(self, place, image, programs, kind="tmpfs", size="8m", inodes=None):
         more = f",nr_inodes={inodes}" if inodes else ""
         mount = MOUNT[kind].format(size=size, more=more)
         holder = Program("disk", ["unshare", "-m", "--propagation", "private", "sh", "-ec",
-                                  f'{mount}; echo ready; exec sleep 1000', "sh", spool,
-                                  directory / "image"])
+                                  f'{mount}; echo ready; exec sleep 1000', "sh", place, image])
         programs.append(holder)
         holder.line(lambda line: line == "ready")
-        self.prefix = ["nsenter", "-t", str(holder.pid), "-m"]
-        self.enter = list(self.prefix)
-        self.spool = pathlib.Path(f"/proc/{holder.pid}/root{spool}")  # as it is seen from here
-        self.write(**{"min_free": "0", **settings})
-        done = self.run_flush("--init")
-        assert done.returncode == 0, done.stderr.decode()
-
-    def sql(self, statement, *values):
-        assert not values
-        done = run([*self.enter, sys.executable, "-c", SQL, self.database, statement])
-        assert done.returncode == 0, done.stderr.decode()
-        names, rows = json.loads(done.stdout)
-        return [Row(zip(names, row)) for row in rows]
+        self.place, self.enter = place, ["nsenter", "-t", str(holder.pid), "-m"]
+        self.spool = pathlib.Path(f"/proc/{holder.pid}/root{place}")  # as it is seen from here
 
     def inside(self, command):
-        """A shell command in the namespace, in the spool directory."""
-        subprocess.run([*self.enter, "sh", "-ec", f'cd "$0"; {command}', self.database.parent],
-                       check=True)
+        """A shell command in the namespace, on the disk."""
+        subprocess.run([*self.enter, "sh", "-ec", f'cd "$0"; {command}', self.place], check=True)
 
     def fill(self, leave=0):
         """Takes all the space, but `leave` octets."""
@@ -79,6 +64,25 @@ class SmallDisk(parts.Queue):
 
     def make_room(self):
         self.inside("rm ballast")
+
+
+class SmallDisk(parts.Queue, Disk):
+    """A Queue whose spool directory is that file system."""
+
+    def __init__(self, directory, programs, kind="tmpfs", size="8m", inodes=None, **settings):
+        super().__init__(directory, init=False)
+        self.mount(self.database.parent, directory / "image", programs, kind, size, inodes)
+        self.prefix = list(self.enter)
+        self.write(**{"min_free": "0", **settings})
+        done = self.run_flush("--init")
+        assert done.returncode == 0, done.stderr.decode()
+
+    def sql(self, statement, *values):
+        assert not values
+        done = run([*self.enter, sys.executable, "-c", SQL, self.database, statement])
+        assert done.returncode == 0, done.stderr.decode()
+        names, rows = json.loads(done.stdout)
+        return [Row(zip(names, row)) for row in rows]
 
     def incoming(self):
         found = self.spool / "incoming"
