@@ -64,6 +64,21 @@ static bool may_begin_early(const struct attempt *a)
 	return true;
 }
 
+/* They are journaled as sent in spite of doubt, and will be. */
+static void note_resent(struct worker *w, struct attempt *a)
+{
+	for (unsigned k = 0; k < a->n; k++) {
+		const struct message_rcpt *to = &a->m->rcpt[a->which[k]];
+		if (!a->doubt[k] || was_refused(&a->rcpt[k]))
+			continue;
+		a->doubt[k] = false;
+		figures_one(&w->l->figures.resent);
+		log_line(LOG_WARNING, "listen",
+			"%s: to=<%s>, client=%s: in doubt: SES may have it; sent again", a->m->id,
+			to->address, a->m->client);
+	}
+}
+
 /* Whether the content may be sent; else a->answer says why not. */
 static bool may_go_on(struct worker *w, struct attempt *a)
 {
@@ -76,7 +91,7 @@ static bool may_go_on(struct worker *w, struct attempt *a)
 	if (!a->begun)
 		begin_rows(w, a);
 	if (end_rows(a)) {
-		memset(a->doubt, 0, sizeof a->doubt); /* counted */
+		note_resent(w, a);
 		return true;
 	}
 	answer_own(&(struct answer_own) { "451 4.3.0", VERDICT_ROAD, 30 }, a->answer,

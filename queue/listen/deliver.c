@@ -15,22 +15,13 @@
 
 /* --- before SES --- */
 
-/* In doubt: earlier it was given to SES, and no answer came. True: send it again. */
-static bool resend_in_doubt(struct worker *w, struct message *m, unsigned i)
-{
-	bool hold = w->l->conf.in_doubt == IN_DOUBT_HOLD;
-
-	log_line(LOG_WARNING, "listen", "%s: to=<%s>, client=%s: in doubt: SES may have it; %s",
-		m->id, m->rcpt[i].address, m->client, hold ? "held" : "sent again");
-	if (!hold)
-		figures_one(&w->l->figures.resent);
-	return !hold;
-}
-
+/* In doubt: earlier it was given to SES, and no answer came. */
 static void hold_in_doubt(struct worker *w, struct message *m, unsigned i)
 {
 	char answer[ANSWER_MAX + 1];
 
+	log_line(LOG_WARNING, "listen", "%s: to=<%s>, client=%s: in doubt: SES may have it; held",
+		m->id, m->rcpt[i].address, m->client);
 	answer_own(&(struct answer_own) { "451 4.4.7", VERDICT_HELD, 0 }, answer,
 		"in doubt: SES may have it already; see in_doubt in the journal");
 	journal_release(w->l->journal, m, i, answer);
@@ -57,11 +48,11 @@ static void claim(struct worker *w, struct message *m, struct attempt *a)
 			a->which[a->n++] = i;
 			break;
 		case JOURNAL_DOUBT:
-			if (resend_in_doubt(w, m, i)) {
+			if (w->l->conf.in_doubt == IN_DOUBT_HOLD) {
+				hold_in_doubt(w, m, i);
+			} else {
 				a->doubt[a->n] = true;
 				a->which[a->n++] = i;
-			} else {
-				hold_in_doubt(w, m, i);
 			}
 			break;
 		case JOURNAL_DONE:
@@ -69,6 +60,9 @@ static void claim(struct worker *w, struct message *m, struct attempt *a)
 			answer_one(w, m, i, answer, " again");
 			break;
 		case JOURNAL_TWIN:
+			log_line(LOG_INFO, "listen",
+				"%s: to=<%s>, client=%s: is on its way already: the same answer",
+				m->id, m->rcpt[i].address, m->client);
 			break;
 		case JOURNAL_BROKEN:
 			log_line(LOG_ERR, "listen", "%s", e.text);

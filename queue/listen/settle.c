@@ -48,13 +48,15 @@ void answer_one(
 
 /* --- after SES --- */
 
-/* SES asks for patience: what is for the pace, in words that a flusher believes. */
-static void answer_pace(const struct outcome *o, int64_t retry_ms, char out[ANSWER_MAX + 1])
+/* SES's words in an answer of ours: what is for the pace, in words that a flusher believes; and
+ * 421, which would end the client's own conversation, with all that is under way in it. */
+static void quote(const struct outcome *o, enum verdict_class class, int64_t retry_ms,
+	char out[ANSWER_MAX + 1])
 {
 	char reply[300];
 
 	reply_format(&o->reply, reply, sizeof reply);
-	answer_own(&(struct answer_own) { "451 4.3.2", VERDICT_PACE, (retry_ms + 999) / 1000 }, out,
+	answer_own(&(struct answer_own) { "451 4.3.2", class, (retry_ms + 999) / 1000 }, out,
 		"SES: %s", reply);
 }
 
@@ -68,6 +70,13 @@ enum verdict_class settle_class(const struct outcome *o, int64_t *ret_retry)
 	return v.class;
 }
 
+/* Whom it concerns that SES went away: from DATA on it may be for this message, which must not keep
+ * the road from the others. */
+static enum verdict_class class_of_loss(const struct outcome *o)
+{
+	return o->step < STEP_DATA ? VERDICT_ROAD : VERDICT_LATER;
+}
+
 static void make_answer(const struct attempt *a, unsigned k, char out[ANSWER_MAX + 1])
 {
 	const struct outcome *o = &a->rcpt[k].outcome;
@@ -75,7 +84,9 @@ static void make_answer(const struct attempt *a, unsigned k, char out[ANSWER_MAX
 	int64_t retry_ms;
 
 	if (settle_class(o, &retry_ms) == VERDICT_PACE)
-		answer_pace(o, retry_ms, out);
+		quote(o, VERDICT_PACE, retry_ms, out);
+	else if (!o->lost && !o->unexpected && o->reply.code == 421)
+		quote(o, class_of_loss(o), 0, out);
 	else if (!o->lost && !o->unexpected)
 		answer_ses(&o->reply, t->began - a->m->whole_us,
 			(t->ended ? t->ended : clock_mono_us()) - t->began, out);
@@ -83,7 +94,7 @@ static void make_answer(const struct attempt *a, unsigned k, char out[ANSWER_MAX
 		answer_own(&(struct answer_own) { "451 4.4.2", VERDICT_LATER, 0 }, out,
 			"in doubt: no answer of SES to the content: %s", o->reply.text);
 	else
-		answer_own(&(struct answer_own) { "451 4.4.2", VERDICT_ROAD, 0 }, out,
+		answer_own(&(struct answer_own) { "451 4.4.2", class_of_loss(o), 0 }, out,
 			"SES: no answer to %s: %s", step_name(o->step), o->reply.text);
 }
 
@@ -197,7 +208,7 @@ void settle(struct worker *w, struct attempt *a)
 	if (a->t.ended)
 		figures_time(&w->l->figures.ses, a->t.ended - a->t.began);
 	if (!s) {
-		release(w, a, "451 4.3.0 cenmail: out of memory class=later");
+		release(w, a, "451 4.3.0 cenmail: in doubt: out of memory class=later");
 		return;
 	}
 	s->m = a->m;

@@ -25,7 +25,13 @@ ANSWERS = [  # step, SES's answer, what the client hears of it
     ("dot", "554 MAIL FROM domain not verified: DNS setup for MAIL FROM domain is invalid.", 554,
      "MAIL FROM domain not verified"),
     ("dot", "451 4.4.2 Timeout waiting for data from client.", 451, "Timeout waiting for data"),
-    ("dot", "421 Too many concurrent SMTP connections", (421, 451), ""),
+    # 421 would end the client's own conversation, and what is under way in it
+    ("dot", "421 Too many concurrent SMTP connections", 451,
+     "cenmail: SES: 421 Too many concurrent SMTP connections class=later"),
+    ("rcpt", "421 4.3.2 going down", 451, "cenmail: SES: 421 4.3.2 going down class=road"),
+    # from DATA on it may be for the message, which must not keep the road from others
+    ("mail", "close", 451, "class=road"),
+    ("data", "close", 451, "class=later"),
     ("greeting", "421 Too many concurrent SMTP connections", 451, "Too many concurrent"),
     ("auth", "535 Authentication Credentials Invalid", 451, "SES refused our password: 535"),
     ("auth", "535 Account not subscribed to SES", 451, "not subscribed"),
