@@ -68,15 +68,18 @@ void report_init(struct report *p, int64_t submitted, const struct batch *b,
 	p->hop_ms = not_below_zero(hop / 1000 - p->ses_ms);
 }
 
-/* The status code of a try that got no answer, or one without (RFC 3463). */
-static const char *dsn_of(const struct report *p, char out[16])
+/* The status code (RFC 3463): the answer's; where it has none its class, where there was none the
+ * connection's. What is tried again is 4, whatever a peer has said of itself. */
+static const char *dsn_of(const struct report *p, enum store_state state, char out[16])
 {
-	if (p->reply.enhanced[0])
-		return p->reply.enhanced;
 	if (p->reply.code == 0)
 		return strcmp(p->peer, "none") == 0 ? "4.4.1" : "4.4.2";
-	/* No enhanced code: the class of the answer alone. */
-	snprintf(out, 16, "%d.0.0", p->reply.code / 100);
+	if (p->reply.enhanced[0])
+		snprintf(out, 16, "%s", p->reply.enhanced);
+	else
+		snprintf(out, 16, "%d.0.0", p->reply.code / 100);
+	if (state == STORE_QUEUED || state == STORE_HELD)
+		out[0] = '4';
 	return out;
 }
 
@@ -109,7 +112,8 @@ void report_settled(const struct report *p, const struct store_settlement *row, 
 		(long long)row->message, row->address, p->peer,
 		(double)(p->queued_ms + p->connect_ms + hop) / 1000, (double)p->before_ms / 1000,
 		(double)inside / 1000, (double)p->connect_ms / 1000, (double)hop / 1000,
-		dsn_of(p, dsn), status_of(row->state), row->state == STORE_HELD ? "held: " : "",
+		dsn_of(p, row->state, dsn), status_of(row->state),
+		row->state == STORE_HELD ? "held: " : "",
 		reply_format(&p->reply, said, sizeof said));
 	if (message_done) {
 		stats->messages++;

@@ -110,6 +110,9 @@ def test_sender_is_rewritten_and_headers_added_when_sending(queue, ses):
     ("mail 1 553 <x> Invalid email address", "failed", "bounced"),
     ("dot 1 451 Temporary service failure", "queued", "deferred"),
     ("mail 1 421 Too many concurrent SMTP connections", "queued", "deferred"),
+    ("mail 1 503 5.5.1 Bad sequence", "queued", "deferred"),
+    ("dot 1 554 Message rejected: Email address is not verified: sender@example.com", "held",
+     "deferred"),
     ("dot 1 close-before-reply", "queued", "deferred"),
 ])
 def test_answers(queue, ses, fault, state, status):
@@ -121,7 +124,7 @@ def test_answers(queue, ses, fault, state, status):
     done = queue.flush()
     assert done.code == 0
     assert queue.states() == {state: 1}, done.log
-    assert f"status={status} (" in done.log
+    assert re.search(rf"dsn={'5' if state == 'failed' else '4'}\.\d\.\d, status={status} \(", done.log)
     assert queue.contents(), "what is not sent is kept"
     queue.whole()
 
