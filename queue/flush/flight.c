@@ -35,6 +35,22 @@ unsigned flight_waiting(const struct flusher *f, int64_t now)
 	return n;
 }
 
+bool flight_unsure(const struct flusher *f)
+{
+	for (unsigned i = 0; i < f->routes; i++)
+		for (unsigned k = 0; k < f->route[i].ways; k++) {
+			const struct way *w = &f->route[i].way[k];
+			enum step step = STEP_CONNECT;
+
+			if (!w->link || client_ehlo(link_client(w->link))->xonce)
+				continue;
+			(void)client_deadline(link_client(w->link), &step);
+			if (step == STEP_CONTENT)
+				return true;
+		}
+	return false;
+}
+
 void flight_cut(struct flusher *f, int64_t now)
 {
 	for (unsigned i = 0; i < f->routes; i++)

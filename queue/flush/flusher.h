@@ -251,6 +251,8 @@ unsigned flight_waiting(const struct flusher *f, int64_t now);
 /* Octets over the connections that are open; what the kernel still keeps for a peer has not moved.
  */
 uint64_t flight_octets(const struct flusher *f);
+/* Whether a peer that keeps no journal owes the answer to a content: who cuts it sends it twice. */
+bool flight_unsure(const struct flusher *f);
 /* The end of every connection, now. */
 void flight_cut(struct flusher *f, int64_t now);
 

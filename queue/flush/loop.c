@@ -174,12 +174,13 @@ static void collect(struct flusher *f, int64_t now)
 }
 
 /* What is in flight at the end has FLUSH_LAST_MS. If a big message is still on its way then it goes
- * on, up to its own deadline: cut, it would begin anew in the next flusher, and end as it did. */
+ * on, up to its own deadline: cut, it would begin anew in the next flusher, and end as it did. So
+ * does one whose peer takes its time with the answer, and keeps no journal. */
 static void end_flight(struct wheel *w, int64_t now)
 {
 	const uint64_t moved = flight_octets(w->f);
 
-	if (!w->stopped && moved != w->moved) {
+	if (!w->stopped && (moved != w->moved || flight_unsure(w->f))) {
 		w->moved = moved;
 		w->ends_at = now + FLUSH_LAST_MS;
 		return;
@@ -324,8 +325,10 @@ static int run(struct wheel *w, struct err *e)
 		/* When there is more to take at once, there is no wait. */
 		if (batch_wanted(f, now))
 			w->hurry = true;
-		if (wheel_wait(w, e) < 0)
+		if (wheel_wait(w, e) < 0) {
+			(void)settle_write(f, true, &why);
 			return -1;
+		}
 		collect(f, clock_mono_ms());
 	}
 	if (w->failed.code == 0)

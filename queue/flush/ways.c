@@ -48,8 +48,16 @@ static unsigned ways_to(const struct route *r, const struct relay_end *end, bool
 	return n;
 }
 
-/* Where there is another relay, one that takes the connection and then says nothing is given up
- * while this flusher still has time for the other; RFC 5321 would have it wait five minutes. */
+/* One that takes the connection and then says nothing is given up while this flusher still lives,
+ * to tell of it, and where there is another relay has time for that one; RFC 5321 would have it
+ * wait five minutes. */
+static int64_t opening_ms(const struct flusher *f, const struct route *r)
+{
+	const int64_t most = f->linger ? f->conf->linger / 4 * 3 : 0;
+
+	return r->ends > 1 && (most == 0 || most > FLUSH_OPENING_MS) ? FLUSH_OPENING_MS : most;
+}
+
 static void open_way(struct flusher *f, struct route *r, struct relay_end *end, int64_t now)
 {
 	const struct conf_mail *c = f->conf;
@@ -61,7 +69,7 @@ static void open_way(struct flusher *f, struct route *r, struct relay_end *end, 
 			.window = (unsigned)c->window,
 			.window_bytes = (size_t)c->window_bytes,
 			.total_ms = FLUSH_TX_MS,
-			.opening_ms = r->ends > 1 ? FLUSH_OPENING_MS : 0,
+			.opening_ms = opening_ms(f, r),
 		},
 		.tls = end->tls,
 		.connect_ms = r->ends > 1 ? FLUSH_CONNECT_MS : 0,

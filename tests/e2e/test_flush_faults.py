@@ -85,6 +85,18 @@ def short_patience():
         one.close()
 
 
+def test_a_relay_that_never_greets_is_a_fault_within_a_flushers_life(queue):
+    """RFC 5321 would have it wait five minutes, and a flusher lives for one: nobody would ever learn
+    why nothing goes."""
+    queue.write(linger="2s")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        queue.relay(f"smtp://127.0.0.1:{silent.getsockname()[1]}")
+        put(queue, 1)
+        run = queue.flush()
+    assert "timed out while waiting for the greeting" in run.log
+    assert queue.value("select count(*) from outage") == 1
+
+
 # --- it waits, and does not spin ---
 
 
@@ -277,6 +289,18 @@ def test_a_big_message_outlives_its_flusher(road):
     run = way.queue.flush()
     assert (run.sent, run.connections) == (1, 1)
     assert run.seconds > 35
+
+
+@pytest.mark.skipif("CENMAIL_SOAK" not in os.environ, reason="35 s: make soak")
+def test_a_slow_answer_outlives_its_flusher(queue, ses):
+    """RFC 5321 gives it ten minutes: a peer without a journal, cut before, would get it twice."""
+    far = ses(latency=33000)
+    queue.write(linger="1s")
+    queue.relay(far.url)
+    put(queue, 1)
+    run = queue.flush()
+    assert run.sent == 1 and run.seconds > 32
+    assert queue.flush().sent == 0 and len(far.messages) == 1
 
 
 # --- by hand, and by signal ---
