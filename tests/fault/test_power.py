@@ -19,21 +19,23 @@ from harness import build_dir, run
 from parts import Ses
 from power_judge import SEED, SOAK, Replay, brief, choose, judge, lost_only, no_sync, says
 
-SIZES = ["100000", "300000"] + (["2500000"] if SOAK else [])
+SIZES, LARGE = ["100000", "300000"], ["2500000"]
 KEPT, TORN = 150, 700
+KEPT_LARGE, TORN_LARGE = 500, 1500  # each state of it is written whole: some 40 ms
 RECOVERIES, CUTS_EACH = (150, 40) if SOAK else (6, 20)
 
 
 class History:
     """What power_history did in a directory of its own, in which `state` was found."""
 
-    def __init__(self, what, directory, relay, build=None, state=()):
-        self.mails = power_history.mails([int(size) for size in SIZES])
+    def __init__(self, what, directory, relay, build=None, state=(), sizes=()):
+        sizes = sizes or SIZES
+        self.mails = power_history.mails([int(size) for size in sizes])
         env = {**os.environ, "CENMAIL_BUILD": str(build or build_dir()),
                "ASAN_OPTIONS": "detect_leaks=0"}
         trace, shanghai = directory / "trace", directory / "shanghai"
         done = run([*power_trace.recorder(trace), "/usr/bin/python3", power_history.__file__, what,
-                    shanghai, relay, *SIZES], env=env, deadline=300)
+                    shanghai, relay, *sizes], env=env, deadline=300)
         assert done.returncode == 0, done.stderr.decode()[-4000:]
         self.spool = shanghai / "spool"
         self.trace = power_trace.Trace(trace, self.spool, state)
@@ -58,9 +60,9 @@ def far(tmp_path_factory):
     one.program.close()
 
 
-def record(directory, far, build=None):
+def record(directory, far, build=None, sizes=()):
     far.faults("mail 1 451 4.3.0 not now")
-    return History("day", directory, far.url, build)
+    return History("day", directory, far.url, build, sizes=sizes)
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +77,17 @@ def test_c2_what_was_acknowledged_outlives_the_power(day, tmp_path):
               for what in ("init", "accepted", "changed", "sent", "deferred")}
     assert counts["accepted"] >= 25 and counts["sent"] >= 30, counts
     assert counts["init"] == counts["changed"] == 1 and counts["deferred"] >= 1, counts
-    points = choose(day.replay(), random.Random(SEED), KEPT, TORN)
+    points = choose(day.replay(), random.Random(SEED), KEPT, TORN, SOAK)
     wrong = day.wrong(points, tmp_path / "found")
+    assert not wrong, brief(wrong)
+
+
+@pytest.mark.skipif(not SOAK, reason="some minutes: make soak")
+def test_c2_a_large_message(far, tmp_path):
+    """The same, with one of 2.5 MB, whose WAL is far past its bound: a sample of it, in a soak too."""
+    large = record(tmp_path, far, sizes=LARGE)
+    points = choose(large.replay(), random.Random(SEED), KEPT_LARGE, TORN_LARGE)
+    wrong = large.wrong(points, tmp_path / "found")
     assert not wrong, brief(wrong)
 
 

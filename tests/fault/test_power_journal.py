@@ -61,7 +61,7 @@ def about(facts, what):
 def test_f4_the_journal_outlives_the_power(day, tmp_path):
     assert len(about(day.facts, "answered")) == len(about(day.facts, "given")) == COUNT
     assert 2 <= len(given_twice(day)) <= COUNT // 4
-    wrong = day.wrong(choose(day.replay(), random.Random(SEED), KEPT, TORN), tmp_path / "found")
+    wrong = day.wrong(choose(day.replay(), random.Random(SEED), KEPT, TORN, SOAK), tmp_path / "found")
     assert not wrong, brief(wrong)
 
 

@@ -51,15 +51,15 @@ class Replay:
                 yield cut
 
 
-def choose(replay, rng, kept, torn):
+def choose(replay, rng, kept, torn, whole=False):
     """cut -> how the disk is found, each once: all at which what must be there changes; of what may
-    be there, so many (in a soak, all)."""
+    be there, so many, or the whole of it."""
     points = {cut: ["lost"] for cut in replay.settled_cuts()}
     cuts = range(len(replay.ops) + 1)
     there_are = len(points) + len(cuts) * (1 + TORN_EACH)
     for how, count, each in (("kept", kept, 1), ("torn", torn, TORN_EACH)):
-        for cut in cuts if SOAK else rng.sample(cuts, min(count, len(cuts))):
-            points.setdefault(cut, []).extend([how] * (each if SOAK else 1))
+        for cut in cuts if whole else rng.sample(cuts, min(count, len(cuts))):
+            points.setdefault(cut, []).extend([how] * (each if whole else 1))
     print(f"seed {SEED}: {sum(map(len, points.values()))} points tried of {there_are}, at "
           f"{len(points)} of {len(cuts)} cuts")
     return points
