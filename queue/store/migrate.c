@@ -6,6 +6,8 @@
 
 #include "store/internal.h"
 
+#include "base/flow.h"
+
 #include <assert.h>
 
 static const char to_2[] =
@@ -39,10 +41,29 @@ static int take_steps(struct db *d, int64_t *ret_from, struct err *e)
 	return 0;
 }
 
+/* flow_of(uid, sender, recipients): what version 3 stores with each recipient. */
+static void sql_flow_of(sqlite3_context *ctx, int n, sqlite3_value **v)
+{
+	const char *sender = (const char *)sqlite3_value_text(v[1]);
+	sqlite3_result_int(
+		ctx, (int)flow_of((uid_t)sqlite3_value_int64(v[0]),
+			     span_make(sender ? sender : "", (size_t)sqlite3_value_bytes(v[1])),
+			     (unsigned)sqlite3_value_int(v[2])));
+}
+
+static int add_functions(struct db *d, struct err *e)
+{
+	return sqlite3_create_function(d->handle, "flow_of", 3, SQLITE_UTF8, NULL, sql_flow_of,
+		       NULL, NULL) == SQLITE_OK
+		       ? 0
+		       : db_err(d, "can't be migrated", e);
+}
+
 int migrate(struct db *d, int64_t *ret_from, struct err *e)
 {
 	/* An index over millions of rows is sorted beside, and not in memory. */
-	if (db_exec(d, "PRAGMA temp_store=FILE", e) < 0 || db_exec(d, "BEGIN IMMEDIATE", e) < 0)
+	if (db_exec(d, "PRAGMA temp_store=FILE", e) < 0 || add_functions(d, e) < 0 ||
+		db_exec(d, "BEGIN IMMEDIATE", e) < 0)
 		return -1;
 	if (take_steps(d, ret_from, e) == 0 && db_exec(d, "COMMIT", e) == 0) {
 		db_checkpoint(d); /* if somebody reads, another's will do */

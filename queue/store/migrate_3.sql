@@ -1,6 +1,6 @@
 -- From version 2 to 3. What stands here stays as it is: it is the way that queues have gone. A queue
--- that came it has the sqlite_master of a fresh one, word for word. What waits already is one flow,
--- and of what had failed before nobody is told now.
+-- that came it has the sqlite_master of a fresh one, word for word. flow_of() is
+-- migrate.c's. Of what had failed before nobody is told now.
 DROP INDEX recipient_due;
 DROP TRIGGER attempt_fixed;
 DROP TRIGGER recipient_fixed;
@@ -11,6 +11,9 @@ ALTER TABLE recipient ADD COLUMN flow INTEGER NOT NULL DEFAULT 0 CONSTRAINT "flo
   CHECK(typeof(flow)='integer' AND flow BETWEEN 0 AND 63);
 UPDATE recipient SET bounce=0
  WHERE bounce IS NULL AND (state='failed' OR state='sent' AND instr(notify,'SUCCESS')>0);
+UPDATE recipient SET flow=coalesce((SELECT flow_of(uid,sender,(SELECT count(*) FROM
+  (SELECT 1 FROM recipient AS r WHERE r.message=m.id LIMIT 100))) FROM message AS m WHERE m.id=recipient.message),0)
+ WHERE state IN ('queued','held');
 CREATE INDEX recipient_held ON recipient(id) WHERE state='held';
 CREATE INDEX recipient_untold ON recipient(message)
  WHERE bounce IS NULL AND (state='failed' OR state='sent' AND instr(notify,'SUCCESS')>0);

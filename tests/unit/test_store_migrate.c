@@ -76,13 +76,17 @@ static void rows_same(const char *path, const char *other)
 		answers_same(rows[i], path, other);
 }
 
-/* As --init of that version left it, and then used. */
+/* As --init of that version left it, and then used; by two users. */
 static void lay(const char *path, const char *sql)
 {
 	sqlite3 *h;
 	char *words = NULL;
 	assert_int_equal(sqlite3_open(path, &h), SQLITE_OK);
 	if (sqlite3_exec(h, sql, NULL, NULL, &words) != SQLITE_OK)
+		fail_msg("%s", words);
+	sqlite3_db_config(h, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
+	if (sqlite3_exec(h, "update message set uid=1000 where id>4", NULL, NULL, &words) !=
+		SQLITE_OK)
 		fail_msg("%s", words);
 	sqlite3_close(h);
 	assert_int_equal(chmod(path, 0600), 0);
@@ -149,6 +153,33 @@ static unsigned due_in_all(struct fixture *f)
 	return due;
 }
 
+/* As if each message that waits had been submitted today. */
+static void flows_are_as_of_today(struct fixture *f)
+{
+	sqlite3 *h;
+	sqlite3_stmt *q = NULL;
+	unsigned waiting = 0;
+	uint64_t numbers = 0;
+	assert_int_equal(sqlite3_open_v2(f->path, &h, SQLITE_OPEN_READWRITE, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_prepare_v2(h,
+				 "select m.uid,m.sender,r.flow,"
+				 "(select count(*) from recipient where message=m.id)"
+				 " from recipient as r join message as m on m.id=r.message"
+				 " where r.state in ('queued','held')",
+				 -1, &q, NULL),
+		SQLITE_OK);
+	for (; sqlite3_step(q) == SQLITE_ROW; waiting++) {
+		struct span sender = span_of((const char *)sqlite3_column_text(q, 1));
+		unsigned flow = flow_of((uid_t)sqlite3_column_int64(q, 0), sender,
+			(unsigned)sqlite3_column_int(q, 3));
+		assert_int_equal(sqlite3_column_int(q, 2), flow);
+		numbers |= UINT64_C(1) << flow;
+	}
+	sqlite3_finalize(q);
+	sqlite3_close(h);
+	assert_true(waiting > 3 && (numbers & (numbers - 1)) != 0); /* more than one */
+}
+
 static void becomes_what_a_fresh_one_is(struct fixture *f, unsigned version)
 {
 	struct fixture_mail x;
@@ -173,6 +204,7 @@ static void becomes_what_a_fresh_one_is(struct fixture *f, unsigned version)
 	fixture_open(f);
 	ask_is(f, "pragma integrity_check", "ok");
 	assert_int_equal(due_in_all(f), 4);
+	flows_are_as_of_today(f);
 	fixture_mail(&x, "x", "a@x", NULL);
 	assert_int_equal(fixture_put(f, &x.m), 8); /* 7 was dropped: no number comes twice */
 	by_hand(f, "update recipient set state='queued' where address='failed@example.net'");
