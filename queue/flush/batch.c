@@ -203,7 +203,7 @@ static int take_flow(struct taking *t, int64_t wall, struct err *e)
 	const struct store_walk w = {
 		.flow = t->flow,
 		.now = wall,
-		.horizon_ms = f->conf->retry_max * 2,
+		.horizon_ms = retry_horizon(f->conf->retry_max),
 		.most = FLUSH_LOOKED_AT,
 		.skip = in_hand,
 		.fn = take_one,
@@ -276,7 +276,7 @@ int batch_take(struct flusher *f, struct err *e)
 	struct store_flows flows;
 	unsigned n;
 
-	if (store_flows(f->store, wall, f->conf->retry_max * 2, &flows, e) < 0)
+	if (store_flows(f->store, wall, retry_horizon(f->conf->retry_max), &flows, e) < 0)
 		return -1;
 	n = (unsigned)__builtin_popcountll(flows.due);
 	f->share = n * FLUSH_FLOW_MIN > FLUSH_WAITING ? FLUSH_FLOW_MIN : FLUSH_WAITING / (n + !n);

@@ -94,7 +94,7 @@ static void say_now(struct dry *d, const struct store_listed *l)
 
 static bool is_due(const struct dry *d, int64_t at)
 {
-	return at <= d->now || at > d->now + d->f->conf->retry_max * 2;
+	return at <= d->now || at > d->now + retry_horizon(d->f->conf->retry_max);
 }
 
 static bool show(void *arg, const struct store_listed *l)

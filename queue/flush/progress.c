@@ -132,8 +132,8 @@ static void count(struct flusher *f, struct progress *p, int64_t now)
 
 	if (now < p->count_at)
 		return;
-	if (store_waiting(
-		    f->store, clock_wall_ms(), f->conf->retry_max * 2, &p->due, &p->later, &e) == 0)
+	if (store_waiting(f->store, clock_wall_ms(), retry_horizon(f->conf->retry_max), &p->due,
+		    &p->later, &e) == 0)
 		p->done_then = f->stats.recipients;
 	took = clock_mono_ms() - began;
 	p->count_at = now + (took * COUNT_SHARE > COUNT_MS ? took * COUNT_SHARE : COUNT_MS);

@@ -8,6 +8,9 @@
 /* Past lifetime_max, the part of its lifetime that it must have been tried for. */
 #define TRIED_AT_LEAST 4
 
+#define AN_HOUR (INT64_C(60) * 60 * 1000)
+#define A_STEP  (INT64_C(60) * 1000) /* back, by which a clock is put right without our notice */
+
 /* The pause after so many tries, without jitter. */
 static int64_t pause_after(const struct retry_rules *rules, unsigned tries)
 {
@@ -52,6 +55,11 @@ int64_t retry_backoff(const struct retry_rules *rules, unsigned tries, uint64_t 
 	if (ms < rules->retry_min)
 		return rules->retry_min;
 	return ms > rules->retry_max ? rules->retry_max : ms;
+}
+
+int64_t retry_horizon(int64_t retry_max)
+{
+	return (retry_max > AN_HOUR ? retry_max : AN_HOUR) + A_STEP;
 }
 
 /* Where the clock has gone back beyond its beginning, what it was tried for. */

@@ -44,6 +44,10 @@ struct retry retry_after(
 /* Whether `down` of the facts can make a difference: it costs a look into the queue. */
 bool retry_needs_down(const struct retry_rules *rules, const struct retry_facts *f);
 
+/* How far ahead a next_try may lie; beyond it, it is of a clock that was set back, and due. No
+ * pause is longer than retry_max, and by hand an hour is the most (schema.sql). */
+int64_t retry_horizon(int64_t retry_max);
+
 /* retry_min doubled for each try, at most retry_max, spread by up to a quarter so that what failed
  * together does not come back together. */
 int64_t retry_backoff(const struct retry_rules *rules, unsigned tries, uint64_t seed);

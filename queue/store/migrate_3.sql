@@ -4,6 +4,7 @@
 DROP INDEX recipient_due;
 DROP TRIGGER attempt_fixed;
 DROP TRIGGER recipient_fixed;
+DROP TRIGGER recipient_refused;
 DROP TRIGGER recipient_changed;
 ALTER TABLE message ADD COLUMN notice INTEGER NOT NULL DEFAULT 0 CONSTRAINT "notice: 0 or 1" CHECK(notice IN (0,1));
 ALTER TABLE recipient ADD COLUMN warned INTEGER;
@@ -60,6 +61,22 @@ CREATE TRIGGER recipient_fixed BEFORE UPDATE OF id,rowid,_rowid_,oid,message,onc
  id=(SELECT max(id) FROM attempt) AND (recipient,relay,reply)=(old.id,'by hand','')) BEGIN
  SELECT RAISE(ABORT,'only state, address and next_try of a recipient can be changed');
 END;
+CREATE TRIGGER recipient_refused BEFORE UPDATE OF state,address,next_try ON recipient BEGIN SELECT CASE
+ WHEN new.state='sent' AND old.state<>'sent' AND old.doubt_journal=''
+ THEN RAISE(ABORT,'only a recipient whose last try is in doubt can be set sent: to give it up, set it failed or delete the message')
+ WHEN new.state='failed' AND old.state='sent'
+ THEN RAISE(ABORT,'it was sent: to send it again, set it queued')
+ WHEN new.address<>old.address AND new.state='sent'
+ THEN RAISE(ABORT,'it was sent to the old address: to send it to the new one, set state=''queued'' in the same statement')
+ WHEN new.state='held' AND old.state IN ('sent','failed')
+ THEN RAISE(IGNORE)
+ WHEN new.state='queued' AND old.state IN ('sent','failed')
+  AND NOT EXISTS(SELECT 1 FROM content WHERE message=new.message)
+ THEN RAISE(ABORT,'its content is no longer kept (keep_sent, keep_failed): it has to be submitted again')
+ WHEN new.next_try<>old.next_try AND typeof(new.next_try)='integer'
+  AND new.next_try>3600000+1000*strftime('%s','now')
+ THEN RAISE(ABORT,'next_try can be an hour from now at most: to keep it longer, set state=''held'', and queued later')
+END; END;
 CREATE TRIGGER recipient_changed AFTER UPDATE OF state,address,next_try ON recipient
 WHEN new.version=old.version AND (new.state='queued'
  OR (new.state,new.address,new.next_try)<>(old.state,old.address,old.next_try)) BEGIN

@@ -317,8 +317,9 @@ CREATE TRIGGER recipient_fixed BEFORE UPDATE OF id,rowid,_rowid_,oid,message,onc
  id=(SELECT max(id) FROM attempt) AND (recipient,relay,reply)=(old.id,'by hand','')) BEGIN
  SELECT RAISE(ABORT,'only state, address and next_try of a recipient can be changed');
 END;
--- To hold a message passes over its recipients that are settled: a release would send to them again.
-CREATE TRIGGER recipient_refused BEFORE UPDATE OF state,address ON recipient BEGIN SELECT CASE
+-- To hold a message passes over its recipients that are settled: a release would send to them again. A
+-- next_try that is far ahead is of a clock that was set back, to the flusher, which sends it at once.
+CREATE TRIGGER recipient_refused BEFORE UPDATE OF state,address,next_try ON recipient BEGIN SELECT CASE
  WHEN new.state='sent' AND old.state<>'sent' AND old.doubt_journal=''
  THEN RAISE(ABORT,'only a recipient whose last try is in doubt can be set sent: to give it up, set it failed or delete the message')
  WHEN new.state='failed' AND old.state='sent'
@@ -330,6 +331,9 @@ CREATE TRIGGER recipient_refused BEFORE UPDATE OF state,address ON recipient BEG
  WHEN new.state='queued' AND old.state IN ('sent','failed')
   AND NOT EXISTS(SELECT 1 FROM content WHERE message=new.message)
  THEN RAISE(ABORT,'its content is no longer kept (keep_sent, keep_failed): it has to be submitted again')
+ WHEN new.next_try<>old.next_try AND typeof(new.next_try)='integer'
+  AND new.next_try>3600000+1000*strftime('%s','now')
+ THEN RAISE(ABORT,'next_try can be an hour from now at most: to keep it longer, set state=''held'', and queued later')
 END; END;
 
 -- What follows from a change. Another state or address raises version, and queued is due now; what

@@ -21,13 +21,13 @@ MAIL = [("root@a.example", "x@one.example"), ("web@a.example", "x@two.example"),
 
 
 def fill(queue):
-    """Three messages that wait for tomorrow, and one that is held."""
+    """Three messages that wait for most of an hour, and one that is held."""
     queue.write(retry_max="2d")
     queue.prefix = ["unshare", "-m", "--propagation", "private", "sh", "-ec",
                     'mount --bind "$0" /usr/sbin; exec "$@"', build_dir()]
     for sender, to in MAIL + [("web@a.example", "held@one.example")]:
         queue.submit(f"To: {to}\nFrom: {sender}\nSubject: s\n\nz\n", "-t", "-f", sender)
-    queue.sql("update recipient set next_try=next_try+86400000")
+    queue.sql("update recipient set next_try=next_try+3000000")
     queue.sql("update recipient set state='held' where id=4")
     queue.sql("delete from attempt")
 
@@ -150,7 +150,7 @@ def test_as_installed(host, ses, listener):
     os.chmod(host.path("/etc/cenmail/relay.secret"), 0o600)
     for uid in installed.ALICE, installed.BOB:
         assert host.submit("-i", f"to{uid}@example.com", uid=uid).returncode == 0
-    host.query("update recipient set next_try=next_try+86400000; delete from attempt;")
+    host.query("update recipient set next_try=next_try+3000000; delete from attempt;")
 
     for uid in installed.ALICE, installed.BOB:
         for args in ["-q"], ["-qI1"], ["-qf", "-v"]:
@@ -177,7 +177,7 @@ def test_the_owner_of_the_queue_may_ask(host):
     """He is no root: what the flusher may not read it says."""
     host.fresh(retry_max="2d", linger="0", relay="lmtp://127.0.0.1:9")
     assert host.submit().returncode == 0
-    host.query("update recipient set next_try=next_try+86400000; delete from attempt;")
+    host.query("update recipient set next_try=next_try+3000000; delete from attempt;")
     done = host.run([installed.SENDMAIL, "-q"], uid=installed.CENMAIL)
     assert done.returncode == 0, done
     assert host.query("select reply from attempt where relay='by hand'") == [("due now",)]
