@@ -49,11 +49,12 @@ static int recognise(struct journal *j, const char *path, struct err *e)
 {
 	unsigned char id[JOURNAL_ID_HEX / 2];
 	char mark[JOURNAL_MARK_HEX + 1];
+	int64_t ran;
 
-	if (journal_lock_read(j->lock_fd, mark, e) < 0)
+	if (journal_lock_read(j->lock_fd, mark, &ran, e) < 0)
 		return -1;
-	if (!j->self.mark[0] || strcmp(mark, j->self.mark) == 0 ||
-		strcmp(mark, j->self.mark_before) == 0)
+	bool same = strcmp(mark, j->self.mark) == 0 || strcmp(mark, j->self.mark_before) == 0;
+	if (!j->self.mark[0] || (same && j->self.ran >= ran))
 		return 0;
 	random_bytes(id, sizeof id);
 	hex_encode(id, sizeof id, j->self.id);

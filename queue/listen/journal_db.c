@@ -21,6 +21,7 @@ enum {
 	FIND,
 	SELF,
 	SET_SELF,
+	SET_RAN,
 	FILL,
 	SENDING,
 	SETTLE,
@@ -37,6 +38,7 @@ static const char *const sql[STATEMENTS] = {
 	[FIND] = "SELECT state,answer FROM once WHERE client=?1 AND token=?2",
 	[SELF] = "SELECT id,mark,mark_before,ran,saved,given FROM journal",
 	[SET_SELF] = "UPDATE journal SET id=?1,mark=?2,mark_before=?3,ran=?4,saved=?5,given=?6",
+	[SET_RAN] = "UPDATE journal SET ran=?1",
 	[FILL] = "UPDATE once SET until=?1 WHERE until=0",
 	[SENDING] = ("INSERT INTO once(client,token,state,at,until,recipient,message)"
 		     " VALUES(?1,?2,'sending',?3,?7,?4,?5) ON CONFLICT(client,token) DO UPDATE SET"
@@ -183,6 +185,14 @@ int journal_db_set_self(struct journal_db *j, const struct journal_self *self, s
 	sqlite3_bind_int64(s, 4, self->ran);
 	sqlite3_bind_int64(s, 5, self->saved);
 	db_bind_text(s, 6, given);
+	return run(j, s, e);
+}
+
+int journal_db_set_ran(struct journal_db *j, int64_t ran, struct err *e)
+{
+	sqlite3_stmt *s = db_stmt(&j->db, SET_RAN);
+
+	sqlite3_bind_int64(s, 1, ran);
 	return run(j, s, e);
 }
 

@@ -29,6 +29,7 @@ struct journal_self {
 	struct pace_given given;
 };
 int journal_db_self(struct journal_db *j, struct journal_self *ret, struct err *e);
+int journal_db_set_ran(struct journal_db *j, int64_t ran, struct err *e);
 int journal_db_set_self(struct journal_db *j, const struct journal_self *self, struct err *e);
 /* Rows that a migration has left without: they are kept until then. */
 int journal_db_fill(struct journal_db *j, int64_t until, struct err *e);

@@ -56,7 +56,6 @@ static int write_counts(struct journal *j, struct err *e)
 			return -1;
 	if (j->pace)
 		pace_save(j->pace, clock_mono_ms(), &j->self.given);
-	j->self.ran = ran(j);
 	j->self.saved = clock_wall_ms();
 	return journal_db_set_self(&j->writer, &j->self, e);
 }
@@ -66,18 +65,23 @@ static int write_counts(struct journal *j, struct err *e)
 static int write_together(struct journal *j, struct journal_job *jobs,
 	const struct journal_job *end, bool counts, struct err *e)
 {
+	int64_t now = ran(j);
 	int r = journal_db_begin(&j->writer, e);
 
 	if (r < 0)
 		return -1;
+	/* More with each commit: a copy that lacks the last one is an older copy. */
+	j->self.ran = now > j->self.ran ? now : j->self.ran + 1;
 	for (struct journal_job *job = jobs; job != end && r == 0; job = job->next)
 		r = write_job(j, job, e);
-	if (r == 0 && counts)
-		r = write_counts(j, e);
+	if (r == 0)
+		r = counts ? write_counts(j, e) : journal_db_set_ran(&j->writer, j->self.ran, e);
 	if (r == 0)
 		r = journal_db_commit(&j->writer, e);
 	else
 		journal_db_rollback(&j->writer);
+	if (r == 0)
+		journal_lock_ran(j->lock_fd, j->self.ran);
 	if (r == 0 && counts)
 		j->writing.rows = 0;
 	j->written = true;
@@ -111,7 +115,7 @@ static int renew_mark(struct journal *j, struct err *e)
 	if (write_together(j, NULL, NULL, true, e) < 0)
 		return -1;
 	j->written = false;
-	return journal_lock_write(j->lock_fd, j->self.mark, e);
+	return journal_lock_mark(j->lock_fd, j->self.mark, e);
 }
 
 /* What is to be done now and then. */

@@ -106,6 +106,57 @@ def test_a_shell_that_holds_a_transaction_stops_no_mail(plain):
     assert journal(near, "select count(*) from relayed where state='sent'") == [(21,)]
 
 
+def put_back(near, backup):
+    """A copy of the journal in its place; its lock file stays."""
+    for end in ("", "-wal", "-shm"):
+        (near.directory / f"journal.db{end}").unlink(missing_ok=True)
+    shutil.copy(backup, near.directory / "journal.db")
+    (near.directory / "journal.db").chmod(0o600)
+
+
+@pytest.mark.parametrize("missing", ["sending", "sent", "nothing"])
+def test_f8_a_backup_of_a_moment_ago_is_put_back(plain, missing):
+    """However young it is: where one try or one answer is missing in it, it is another journal. The
+    listener had no time to say goodbye."""
+    near = plain()
+    near.ses.faults("dot <slow@*> * stall 20")
+    client = Dialogue(near.port)
+    ident = client.hello()["XONCE"].split()[0]
+    assert bring(near, ("a@example.org", token()))[0][0] == 250
+    lines = mail(BODY, ("b@example.org", token()), sender="slow@example.com")
+    if missing == "sent":
+        near.ses.faults("dot <slow@*> * stall 2")
+    if missing != "sending":
+        client.send(*lines)
+        near.ses.wait(2)
+    assert by_hand(near, f".backup {near.directory / 'backup'}") == (0, "")
+    if missing == "sending":
+        client.send(*lines)
+        near.ses.wait(2)
+    if missing == "sent":
+        assert client.replies(3)[2][0] == 250
+    near.kill()
+    put_back(near, near.directory / "backup")
+    near.ses.faults()
+    near.start()
+    again = Dialogue(near.port).hello()["XONCE"].split()[0]
+    assert (again == ident) == (missing == "nothing")
+    assert ("known by a new id" in near.program.log) == (missing != "nothing")
+
+
+def test_the_lock_file_of_before_is_read(plain):
+    """As it was until it said how far the journal has come: it has the mark alone."""
+    near = plain()
+    ident = Dialogue(near.port).hello()["XONCE"].split()[0]
+    assert bring(near, ("a@example.org", token()))[0][0] == 250
+    near.stop()
+    lock = near.directory / "journal.db.lock"
+    lock.write_text(lock.read_text()[:32])
+    near.start()
+    assert Dialogue(near.port).hello()["XONCE"].split()[0] == ident
+    assert "new id" not in near.program.log
+
+
 def test_f8_an_old_backup_is_put_back(road):
     """What is in doubt at the flusher does not take the silence of an old copy for an answer. It waits
     until the journal's time is over, and then comes twice, and is counted."""
@@ -121,11 +172,8 @@ def test_f8_an_old_backup_is_put_back(road):
     wait_for(lambda: queue.value("select doubt_journal from recipient"), what="the doubt")
     near.kill()
     flusher.stop()
-    for end in ("", "-wal", "-shm"):
-        (near.directory / f"journal.db{end}").unlink(missing_ok=True)
     copies = len(way.ses.messages)
-    shutil.copy(near.directory / "backup", near.directory / "journal.db")
-    (near.directory / "journal.db").chmod(0o600)
+    put_back(near, near.directory / "backup")
     near.start()
     assert "known by a new id" in near.program.log
     queue.sql("update recipient set state='queued' where state='queued'")
