@@ -296,13 +296,16 @@ install: all $(MADE)
 installed:
 	@printf '%s\n' "$$INSTALLED"
 # Takes away what was installed, but never configuration, secrets, queue or journal; nor another's
-# sendmail.
+# sendmail; nor what the other role, where it stays, has need of.
 uninstall:
 	@case " $(ROLE) " in *" sender "*) sendmail="$(DESTDIR)$(PREFIX)/sbin/sendmail"; \
 		if [ -e "$$sendmail" ] && ! grep -qs "$(SPOOLDIR)" "$$sendmail"; then \
 		echo "make uninstall: $$sendmail is not cenmail's: nothing was done" >&2; exit 1; fi ;; esac
-	@printf '%s\n' "$$INSTALLED" | while read -r role kind mode owner to from; do \
-		case " $(ROLE) both " in *" $$role "*) ;; *) continue ;; esac; \
+	@roles="$(ROLE) both"; for other in sender:cenmail-flush relay:cenmail-listen; do \
+		case " $(ROLE) " in *" $${other%:*} "*) ;; \
+		*) [ ! -e "$(DESTDIR)$(PREFIX)/sbin/$${other#*:}" ] || roles="$(ROLE)" ;; esac; done; \
+	printf '%s\n' "$$INSTALLED" | while read -r role kind mode owner to from; do \
+		case " $$roles " in *" $$role "*) ;; *) continue ;; esac; \
 		case $$kind in file|link) rm -fv "$(DESTDIR)$$to" ;; esac; \
 	done
 

@@ -81,6 +81,17 @@ def test_uninstalling_leaves_configuration_and_secrets_alone(tmp_path):
     assert (tmp_path / "var/spool/cenmail").is_dir()
 
 
+def test_uninstalling_one_role_leaves_the_other_whole(tmp_path):
+    make(f"DESTDIR={tmp_path}", "install")
+    make(f"DESTDIR={tmp_path}", "ROLE=sender", "uninstall")
+    left = files_below(tmp_path)
+    assert "usr/sbin/sendmail" not in left and "etc/cron.d/cenmail" not in left
+    assert {"usr/sbin/cenmail-listen", "usr/share/man/man8/cenmail-listen.8",
+            "usr/share/man/man5/listen.conf.5", "usr/share/doc/cenmail/LICENSE"} <= left
+    make(f"DESTDIR={tmp_path}", "ROLE=relay", "uninstall")
+    assert all(name.startswith("etc/cenmail/") for name in files_below(tmp_path))
+
+
 def test_what_settings_are_filled_into_follows_them(tmp_path):
     cron = tmp_path / "made/flush/cenmail.cron"
     for prefix in ("/usr", "/opt/cenmail"):
