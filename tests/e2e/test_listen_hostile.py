@@ -93,7 +93,8 @@ def test_many_connects_and_resets_leave_it_well(listener, ses, wait_for):
     assert near.stop() == 0
 
 
-def test_a_client_that_goes_while_answers_are_owed(plain, wait_for):
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_client_that_goes_while_answers_are_owed(plain, wait_for, reset):
     """E13"""
     near = plain()
     near.ses.faults("dot 1 stall 1")
@@ -101,6 +102,8 @@ def test_a_client_that_goes_while_answers_are_owed(plain, wait_for):
     client.hello()
     client.send(*mail(BODY, ("b@example.org", token())), *mail(BODY, ("c@example.org", token())))
     near.ses.wait(2)
+    if reset:
+        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     client.close()
     wait_for(lambda: journal(near, "select count(*) from once where state='sent'") == [(2,)])
     assert near.stop() == 0

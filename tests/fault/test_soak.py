@@ -1,23 +1,27 @@
 """F11: mail is accepted and sent while either side is killed at random, the link is cut, and SES
 falters and throttles. In the end the set that SES has is the set that was accepted, and no more came
-twice than the journal counts in doubt. CENMAIL_SOAK_MESSAGES=N says how many; in a soak 100,000."""
+twice than the journal counts in doubt. CENMAIL_SOAK_MESSAGES=N says how many; in a soak 100,000. What long
+ones came to is in soaks.txt, where they write it themselves."""
 
 import collections
 import os
+import pathlib
 import random
+import subprocess
 import threading
 import time
 
 import corpus
 from chaos import Chaos
 from dialogue import journal
-from harness import wait_for
+from harness import ROOT, wait_for
 
 SOAK = "CENMAIL_SOAK" in os.environ
 MESSAGES = int(os.environ.get("CENMAIL_SOAK_MESSAGES", 100_000 if SOAK else 400))
 SEED = int(os.environ.get("CENMAIL_SEED", random.randrange(1 << 32)))
 SENDERS = 2
 DRAIN = 120  # seconds without any progress
+RECORD = pathlib.Path(__file__).with_name("soaks.txt")  # of those with 10,000 and more
 
 
 def submit(queue, serials, accepted):
@@ -47,6 +51,17 @@ def drain(way):
         way.queue.flush()
 
 
+def record(line):
+    """For good, with the day and what was tried."""
+    print(line)
+    if MESSAGES < 10_000:
+        return
+    done = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True,
+                          text=True, check=False)
+    with open(RECORD, "a", encoding="utf-8") as out:
+        out.write(f"{time.strftime('%Y-%m-%d')} {done.stdout.strip() or '(no git)'} {line}\n")
+
+
 def test_f11_what_is_accepted_is_sent_and_no_double_is_hidden(road):
     way = road(ses_options={"latency": 5, "rate": 400}, link={"delay_ms": 5},
                listener_options={"upstream_connections": 5, "rate": "500/s"}, linger="20s")
@@ -61,8 +76,10 @@ def test_f11_what_is_accepted_is_sent_and_no_double_is_hidden(road):
     doubled = sum(arrived.values()) - len(arrived)
     assert way.listener.stop() == 0
     (counted,), = journal(way.listener, "select total(doubts) from in_doubt")
-    print(f"seed {SEED}: {len(accepted)} of {MESSAGES} accepted, {doubled} came twice, {counted:g} "
-          f"counted in doubt, {time.monotonic() - began:.0f} s, {chaos.count}")
+    lost, strange = set(accepted) - set(arrived), set(arrived) - set(accepted)
+    record(f"seed {SEED}: {len(accepted)} of {MESSAGES} accepted, {len(lost)} lost, {doubled} came "
+           f"twice, {counted:g} counted in doubt, {len(strange)} never given, "
+           f"{time.monotonic() - began:.0f} s, {chaos.count}")
     assert len(accepted) == MESSAGES
     assert set(arrived) == set(accepted)
     assert doubled <= counted
