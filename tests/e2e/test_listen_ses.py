@@ -1,9 +1,11 @@
 """Every answer that SES is documented, or has been seen, to give: what the listener's client hears
 of it, and what it is counted as. And the ways of SES: its password, its sessions of TLS."""
 
+import os
+
 import pytest
 from dialogue import BODY, Dialogue, mail, token
-from harness import build_dir, run
+from harness import build_dir, not_here, run
 from parts import write_secret
 
 ANSWERS = [  # step, SES's answer, what the client hears of it
@@ -85,3 +87,25 @@ def test_tls_goes_on_from_the_session_before(listener, ses, tls):
     assert near.stop() == 0
     said = far.stop()
     assert (said["handshakes"], said["resumed"]) == (3, 2)
+
+
+def test_addresses_are_looked_up_for_each_connection(listener, ses, tmp_path):
+    """SES's change all the time. Here the name is in a file of hosts that is the listener's own."""
+    if os.getuid() != 0:
+        not_here("a file of hosts of its own needs root")
+    one = ses()
+    other = ses(address="127.0.0.3", port=one.port)
+    hosts = tmp_path / "hosts"
+    hosts.write_text("127.0.0.1 ses.test\n")
+    near = listener(one.url.replace("127.0.0.1", "ses.test"), kinds=("plain",), password=None, prefix=[
+        "unshare", "-m", "--propagation", "private", "sh", "-ec",
+        'mount --bind "$0" /etc/hosts; exec "$@"', hosts])
+    client = Dialogue(near.port)
+    client.hello()
+    client.send(*mail(BODY, "b@example.org"))
+    assert client.replies(3)[2][0] == 250
+    hosts.write_text("127.0.0.3 ses.test\n")
+    one.stop()
+    client.send(*mail(BODY, "b@example.org"))
+    assert client.replies(3)[2][0] == 250
+    assert (len(one.messages), len(other.messages)) == (1, 1)
