@@ -269,6 +269,7 @@ static int write_back(struct wheel *w, int64_t now, struct err *e)
 	w->written |= settle_deadline(f) != INT64_MAX;
 	/* Alone in the air, a verdict need not wait for company. */
 	if (settle_write(f, f->unwritten || flight_count(f) == 0, e) == 0) {
+		w->hurry |= f->unwritten; /* there may be verdicts for which there was no room */
 		f->unwritten = false;
 		return 0;
 	}

@@ -183,16 +183,6 @@ bool certificate_accept_again(X509 *x, const struct certificate_rule *rule, char
 	return f.code == X509_V_OK;
 }
 
-int certificate_expires(X509 *x, int64_t *ret_wall_ms)
-{
-	struct tm tm;
-
-	if (ASN1_TIME_to_tm(X509_get0_notAfter(x), &tm) != 1)
-		return -1;
-	*ret_wall_ms = (int64_t)timegm(&tm) * 1000;
-	return 0;
-}
-
 /* --- files --- */
 
 static int no_passphrase(char *p, int size, int writing, void *arg)

@@ -34,7 +34,5 @@ EVP_PKEY *certificate_read_key(const char *path, struct err *e);
 
 /* The public key's pin in hexadecimal. 0 or -1. */
 int certificate_key_pin(X509 *x, char hex[65]);
-/* 0 or -1. */
-int certificate_expires(X509 *x, int64_t *ret_wall_ms);
 
 #endif

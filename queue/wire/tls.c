@@ -426,25 +426,3 @@ bool tls_resumed(const struct tls *t)
 {
 	return t->done && SSL_session_reused(t->ssl) == 1;
 }
-
-int tls_pin_of_file(const char *certificate, char hex[65], struct err *e)
-{
-	X509 *x = certificate_read(certificate, e);
-
-	if (!x)
-		return -1;
-	int r = certificate_key_pin(x, hex);
-	X509_free(x);
-	return r == 0 ? 0 : err_set(e, EX_CONFIG, "%s: a key of unknown form", certificate);
-}
-
-int tls_certificate_expires(const char *certificate, int64_t *ret_wall_ms, struct err *e)
-{
-	X509 *x = certificate_read(certificate, e);
-
-	if (!x)
-		return -1;
-	int r = certificate_expires(x, ret_wall_ms);
-	X509_free(x);
-	return r == 0 ? 0 : err_set(e, EX_CONFIG, "%s: a date that can't be read", certificate);
-}

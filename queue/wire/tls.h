@@ -49,10 +49,4 @@ bool tls_verified(const struct tls *t);
 /* Whether the handshake went on from an earlier session. */
 bool tls_resumed(const struct tls *t);
 
-/* SHA-256 of the public key (SPKI) in a PEM certificate file, as `pin=sha256:HEX` wants it. hex
- * needs 65 bytes. */
-int tls_pin_of_file(const char *certificate, char hex[65], struct err *e);
-/* When the first certificate in a PEM file expires, so that a program can warn at its start. */
-int tls_certificate_expires(const char *certificate, int64_t *ret_wall_ms, struct err *e);
-
 #endif
