@@ -140,7 +140,8 @@ static _Noreturn void watch(const char *command, char *const *env)
 	_exit(0);
 }
 
-int notify_run(const struct conf_mail *conf, char *const *env, struct err *e)
+/* The words stand in its environment, made printable. 0 or -1. */
+static int run_beside(const struct conf_mail *conf, char *const *env, struct err *e)
 {
 	pid_t pid = fork();
 	int status = 0;
@@ -210,7 +211,7 @@ static void tell(struct flusher *f, const struct store_event *v, int64_t now)
 	add_word(env, &n, "CENMAIL_HOST", f->conf->hostname);
 	log_line(LOG_INFO, "notify", "%s%s%s, for %s s: the command of `notify` is run", event,
 		held ? "" : " ", held ? "" : road, seconds);
-	if (notify_run(f->conf, env, &why) < 0)
+	if (run_beside(f->conf, env, &why) < 0)
 		log_line(LOG_ERR, "notify", "the command of `notify` can't be run: %s", why.text);
 	while (n > 0)
 		free(env[--n]);

@@ -14,7 +14,4 @@
 /* Looks when it is time. *next: monotonic ms, 0 at first. Whether it may have written. */
 bool notify_tend(int64_t *next, struct flusher *f);
 
-/* Runs it. The words stand in its environment, made printable. 0 or -1. For tests. */
-int notify_run(const struct conf_mail *conf, char *const *env, struct err *e);
-
 #endif

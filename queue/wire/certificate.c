@@ -50,7 +50,8 @@ static bool is_pinned(X509 *x, const struct certificate_rule *rule)
 	return false;
 }
 
-int certificate_key_pin(X509 *x, char hex[65])
+/* The public key's pin in hexadecimal. 0 or -1. */
+static int key_pin(X509 *x, char hex[65])
 {
 	unsigned char key[DIGEST_SHA256];
 
@@ -143,8 +144,8 @@ static void explain(const struct fault *f, char *out, size_t size)
 	else
 		snprintf(words, sizeof words, "%s", words_of(f->code, f->rule->pins > 0));
 	/* The pin first: a long host name must not cut it off. */
-	snprintf(out, size, "pin=sha256:%s: %s",
-		certificate_key_pin(f->leaf, hex) == 0 ? hex : "unknown", words);
+	snprintf(out, size, "pin=sha256:%s: %s", key_pin(f->leaf, hex) == 0 ? hex : "unknown",
+		words);
 }
 
 /* --- what is accepted --- */

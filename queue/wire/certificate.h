@@ -32,7 +32,4 @@ X509 *certificate_read(const char *path, struct err *e);
 /* The key in a PEM file, which others than owner and group must not be able to read. */
 EVP_PKEY *certificate_read_key(const char *path, struct err *e);
 
-/* The public key's pin in hexadecimal. 0 or -1. */
-int certificate_key_pin(X509 *x, char hex[65]);
-
 #endif

@@ -83,11 +83,6 @@ void server_greet(struct server *s)
 	server_say(s, "220 %s ESMTP cenmail", s->o.hostname);
 }
 
-void server_refuse(struct server *s, const char *line)
-{
-	server_end(s, line);
-}
-
 void server_pause(struct server *s, bool paused)
 {
 	s->paused = paused;

@@ -88,8 +88,6 @@ enum server_state {
 struct server *server_new(const struct server_options *o, const struct server_ops *ops, void *arg);
 void server_free(struct server *s);
 void server_greet(struct server *s);
-/* For a connection that is refused: the greeting is this 421 or 554 line instead. */
-void server_refuse(struct server *s, const char *line);
 /* Takes input. With *ret_used < in.n when it stops before the end: state is not SERVER_OPEN, or
  * server_pause was called; the owner keeps the rest and brings it again. */
 void server_input(struct server *s, struct span in, size_t *ret_used);
@@ -97,7 +95,8 @@ enum server_state server_state(const struct server *s);
 void server_tls_done(struct server *s, const char *describe);
 /* The owner's ceiling on what is in flight: input stops after the command under way. */
 void server_pause(struct server *s, bool paused);
-/* A line of the owner's (421 for stopping or a deadline), then SERVER_CLOSED. */
+/* A line of the owner's (421 for stopping or a deadline, or in place of the greeting), then
+ * SERVER_CLOSED. */
 void server_end(struct server *s, const char *line);
 
 bool server_in_transaction(const struct server *s); /* between MAIL and the end of the content */

@@ -199,7 +199,7 @@ struct tls_context *tls_server_context(const char *certificate, const char *key,
 	return c;
 }
 
-struct tls_context *tls_context_ref(struct tls_context *c)
+static struct tls_context *ref(struct tls_context *c)
 {
 	atomic_fetch_add(&c->refs, 1);
 	return c;
@@ -246,7 +246,7 @@ struct tls *tls_new(struct tls_context *c, int fd, struct err *e)
 
 	ERR_clear_error();
 	if (t) {
-		t->context = tls_context_ref(c);
+		t->context = ref(c);
 		t->ssl = SSL_new(c->ssl);
 	}
 	if (!t || !t->ssl || SSL_set_fd(t->ssl, fd) != 1 || SSL_set_app_data(t->ssl, t) != 1 ||

@@ -23,7 +23,6 @@ struct tls_context *tls_client_context(const struct relay *r, struct err *e);
 /* For a listener: PEM files. Refuses a key that does not fit, or that others may read (EX_CONFIG).
  */
 struct tls_context *tls_server_context(const char *certificate, const char *key, struct err *e);
-struct tls_context *tls_context_ref(struct tls_context *c);
 void tls_context_unref(struct tls_context *c);
 
 /* NULL on failure (EX_OSERR). */
