@@ -72,6 +72,7 @@ struct batch {
 	struct client_rcpt *rcpt;
 	struct transaction tx;
 	unsigned ahead; /* others in flight on its connection when it was given to it */
+	unsigned place; /* in the file of what is in flight; 0: none */
 };
 
 struct relay_end { /* one next hop of a route */
@@ -141,6 +142,7 @@ struct flusher {
 	struct idset in_hand;
 	struct buf headers; /* "Name: value\r\n" of the configuration, put before the content */
 	struct settling *settling;
+	struct flying *flying;     /* the file of what is in flight */
 	struct progress *progress; /* what -v shows on a terminal, or NULL */
 	struct turn_files *files;  /* that were read; who has newer ones is to come soon */
 	bool look;                 /* something may have become due */

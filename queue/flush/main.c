@@ -5,6 +5,7 @@
  */
 #include "flush/dry.h"
 #include "flush/flusher.h"
+#include "flush/flying.h"
 #include "flush/progress.h"
 #include "flush/turn.h"
 #include "flush/upkeep.h"
@@ -173,7 +174,7 @@ static int flush(struct flusher *f, const struct arguments *a, int signal_fd, st
 	}
 	if (store_open(&f->store, queue, STORE_FLUSH, f->conf->lock_wait, e) < 0)
 		goto out;
-	if (road_read(f, e) < 0)
+	if (flying_open(f, e) < 0 || road_read(f, e) < 0)
 		goto out;
 	began = clock_mono_ms();
 	result = flusher_run(f, signal_fd, e);
@@ -187,6 +188,7 @@ out:
 	progress_free(f->progress);
 	route_close_all(f);
 	settle_close(f);
+	flying_close(f);
 	store_close(f->store);
 	buf_done(&f->headers);
 	idset_done(&f->in_hand);

@@ -5,6 +5,7 @@
 #include "flush/flusher.h"
 
 #include "base/clock.h"
+#include "flush/flying.h"
 #include "flush/rewrite.h"
 
 /* Header and envelope sender as the configuration says now. 0 or -1 (no memory). */
@@ -178,6 +179,7 @@ static int send_one(struct flusher *f, struct way *w, struct batch *b, int64_t n
 	w->idle_since = 0;
 	bucket_take(&w->end->pace, b->hands, now);
 	b->ahead = client_flying(c);
+	flying_add(f, b, w->end->relay.text, client_ehlo(c));
 	client_submit(c, &b->tx, now);
 	return 0;
 fail:

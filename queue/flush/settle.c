@@ -5,6 +5,7 @@
 #include "flush/flusher.h"
 
 #include "base/clock.h"
+#include "flush/flying.h"
 #include "flush/report.h"
 
 #include <assert.h>
@@ -90,6 +91,8 @@ int settle_write(struct flusher *f, bool now, struct err *e)
 		s->written += n;
 	}
 	s->rows = s->written = 0;
+	for (struct batch *b = s->done; b; b = b->next)
+		flying_done(f, b);
 	drop_done(f);
 	return 0;
 }
@@ -198,8 +201,7 @@ static void set_doubt(struct settling *s, struct store_settlement *row, const st
 
 		memcpy(p->journal, peer->xonce_journal, sizeof p->journal);
 		row->doubt_journal = p->journal;
-		/* A tenth less than the journal keeps: clocks differ. */
-		row->doubt_until = row->at + peer->xonce_keep_ms / 10 * 9;
+		row->doubt_until = flying_known_until(peer, row->at);
 	}
 }
 

@@ -180,3 +180,53 @@ int store_settle(struct store *s, const struct store_settlement *v, unsigned n, 
 		return -1;
 	return store_end(s, settle_all(s, v, n, keep_sent, ret_done, e), e);
 }
+
+/* --- what was in flight when a flusher was killed --- */
+
+#define ENDED "the flusher ended while it was in flight"
+
+/* With another token or number of tries it has had its verdict, or was sent anew by hand. */
+static int doubt_one(struct store *s, const struct store_doubt *d, const struct store_flown *r,
+	uint64_t *count, struct err *e)
+{
+	sqlite3_stmt *q = db_stmt(&s->db, SQL_DOUBT);
+
+	db_bind_text(q, 1, ENDED);
+	db_bind_text(q, 2, d->journal);
+	sqlite3_bind_int64(q, 3, d->until);
+	sqlite3_bind_int64(q, 4, r->recipient);
+	sqlite3_bind_int64(q, 5, d->message);
+	db_bind_text(q, 6, r->once);
+	sqlite3_bind_int64(q, 7, r->tries);
+	if (db_step(&s->db, q, e) < 0)
+		return -1;
+	if (sqlite3_changes(s->db.handle) == 0)
+		return 0;
+	*count += 1;
+	q = db_stmt(&s->db, SQL_DOUBT_TRY);
+	sqlite3_bind_int64(q, 1, d->at);
+	db_bind_text(q, 2, d->relay);
+	db_bind_text(q, 3, ENDED);
+	sqlite3_bind_int64(q, 4, r->recipient);
+	return db_step(&s->db, q, e);
+}
+
+static int doubt_all(
+	struct store *s, const struct store_doubt *d, unsigned n, uint64_t *count, struct err *e)
+{
+	for (; n > 0; n--, d++)
+		for (unsigned i = 0; i < d->rcpts; i++)
+			if (doubt_one(s, d, &d->rcpt[i], count, e) < 0)
+				return -1;
+	return 0;
+}
+
+int store_doubt(
+	struct store *s, const struct store_doubt *d, unsigned n, uint64_t *count, struct err *e)
+{
+	if (n == 0)
+		return 0;
+	if (store_begin(s, e) < 0)
+		return -1;
+	return store_end(s, doubt_all(s, d, n, count, e), e);
+}

@@ -88,6 +88,14 @@ static const struct {
 	[SQL_SETTLE_DOUBT] = { WORK,
 		"UPDATE recipient SET doubt_journal=?1,doubt_until=?2"
 		" WHERE id=?3 AND message=?4 AND address=?5 AND state IN ('queued','held')" },
+	[SQL_DOUBT] = { WORK, "UPDATE recipient SET last_code=0,last_reply=?1,"
+			      "doubt_journal=CASE ?2 WHEN '' THEN doubt_journal ELSE ?2 END,"
+			      "doubt_until=CASE ?2 WHEN '' THEN doubt_until ELSE ?3 END"
+			      " WHERE id=?4 AND message=?5 AND lower(hex(once))=?6 AND tries=?7"
+			      " AND state IN ('queued','held')" },
+	[SQL_DOUBT_TRY] = { WORK,
+		"INSERT INTO attempt(message,recipient,address,at,relay,reply,maybe_sent)"
+		" SELECT message,id,address,?1,?2,?3,1 FROM recipient WHERE id=?4" },
 	[SQL_ATTEMPT] = { WORK,
 		"INSERT INTO attempt(message,recipient,address,at,relay,code,enhanced,reply,ms,"
 		"maybe_sent) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)" },

@@ -163,6 +163,26 @@ struct store_settlement { /* one try at one recipient */
 int store_settle(struct store *s, const struct store_settlement *v, unsigned n, int64_t keep_sent,
 	bool *ret_done, struct err *e);
 
+/* A recipient that was in flight when a flusher was killed, as it was then. */
+struct store_flown {
+	int64_t recipient;
+	unsigned tries;
+	char once[33];
+};
+struct store_doubt { /* a message to some of its recipients */
+	int64_t message;
+	const struct store_flown *rcpt;
+	unsigned rcpts;
+	const char *relay;   /* scheme://host:port */
+	const char *journal; /* "": the peer has none */
+	int64_t until;       /* it will know the tokens */
+	int64_t at;
+};
+/* Of these n messages each recipient that has had no verdict since is in doubt, and its try is
+ * noted. Adds how many there are to *count. In one transaction. 0 or -1. */
+int store_doubt(
+	struct store *s, const struct store_doubt *d, unsigned n, uint64_t *count, struct err *e);
+
 /* --- what is known of a road (of a route's pattern; "": that of the key `relay`) --- */
 
 #define STORE_RELAY_MAX 319
