@@ -44,7 +44,7 @@ static int read_envelope(sqlite3_stmt *q, struct store_message *m, int64_t *ret_
 		!own_text(q, 3, 998, &m->message_id, &oom) || !m->message_id ||
 		!store_int(q, 4, 0, 1, &eightbit) || !own_text(q, 5, 4, &m->ret, &oom) ||
 		!own_text(q, 6, 100, &m->envid, &oom))
-		return oom ? err_set(e, EX_TEMPFAIL, "out of memory")
+		return oom ? err_set(e, EX_OSERR, "out of memory for a message")
 			   : distrust(m->id, "a value of its envelope is out of range", e);
 	struct span type;
 	if (!store_int(q, 7, 0, INT32_MAX, ret_size) || !store_int(q, 8, 0, UINT32_MAX, ret_crc) ||
