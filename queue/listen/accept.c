@@ -194,7 +194,8 @@ static int accept_one(struct accepting *a, unsigned i, struct listener *l)
 			       : 0;
 	struct terms *t = terms_get(&l->terms);
 	bool allowed = door_allows(t->door, (struct sockaddr *)&sa);
-	bool room = atomic_load(&l->sessions) < t->conf.sessions_max;
+	unsigned alive = atomic_load(&l->sessions);
+	bool room = alive < t->conf.sessions_max && alive < l->sessions_room;
 	terms_unref(t);
 	if (!allowed) {
 		figures_one(&l->figures.away[AWAY_ALLOW]);

@@ -31,7 +31,8 @@ struct listener {
 	struct uplink uplink;
 	struct pace pace;
 	struct stop stop;
-	atomic_uint sessions; /* alive */
+	atomic_uint sessions;   /* alive */
+	unsigned sessions_room; /* as many have descriptors beside what the rest needs */
 };
 
 #endif

@@ -30,6 +30,12 @@
 #define FLYING_OCTETS   ((uint64_t)256 << 20)
 #define LOOK_MS         20 /* how often to look whether the sessions have gone */
 
+/* Descriptors: of a session its socket, its eventfd and the content that is coming; of a worker its
+ * socket and what a look-up takes; and of all the rest. */
+#define SESSION_FILES 3
+#define WORKER_FILES  3
+#define OTHER_FILES   48
+
 struct options {
 	const char *conf;
 	const char *region; /* --smtp-password: for this one */
@@ -136,6 +142,25 @@ static void settle_process(void)
 		(void)setrlimit(RLIMIT_NOFILE, &r);
 	}
 	(void)mallopt(M_ARENA_MAX, 2); /* hundreds of threads, little work: one heap will do */
+}
+
+/* Where descriptors are short it is sessions that there are fewer of: each that could be taken
+ * beyond that would keep a worker from SES. */
+static void make_room(struct listener *l)
+{
+	uint64_t rest = WORKER_FILES * l->conf.upstream_connections + OTHER_FILES;
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r) < 0 || r.rlim_cur > UINT32_MAX)
+		r.rlim_cur = UINT32_MAX;
+	if (rest > r.rlim_cur / 2)
+		rest = r.rlim_cur / 2;
+	l->sessions_room = (unsigned)((r.rlim_cur - rest) / SESSION_FILES);
+	if (l->sessions_room < l->conf.sessions_max)
+		log_line(LOG_WARNING, "listen",
+			"warning: %llu descriptors are enough for %u sessions, not for "
+			"sessions_max",
+			(unsigned long long)r.rlim_cur, l->sessions_room);
 }
 
 static int catch_signals(struct err *e)
@@ -291,6 +316,7 @@ static int listen_main(const struct options *o, struct err *e)
 	l.conf_path = o->conf;
 	log_open(o->foreground ? LOG_TO_STDERR : l.conf.log);
 	settle_process();
+	make_room(&l);
 	int r = make(&l, e);
 	if (r == 0)
 		r = terms_read(&l.terms.terms, o->conf, NULL, e);

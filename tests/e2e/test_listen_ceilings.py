@@ -94,6 +94,22 @@ def test_memory_idle_and_under_two_hundred_sessions(listener, ses):
     assert Dialogue(near.port, greeting=False, source=ELSEWHERE).ended()  # sessions_max
 
 
+def test_sessions_leave_the_workers_their_descriptors(listener, ses):
+    """E5: few descriptors. Sessions end where the way to SES would; those that are there can send."""
+    near = listener(ses().url, kinds=("plain",), password=None, client_sessions="200",
+                    prefix=["prlimit", "--nofile=120:120"])
+    near.program.line(lambda line: "not for sessions_max" in line)
+    there = []
+    while (one := Dialogue(near.port)).greeting[0] == 220:
+        there.append(one)
+    assert one.greeting[0] == 421 and 3 < len(there) < 30
+    for one in there:
+        one.hello()
+        one.send(*mail(BODY, "b@example.org"))
+        assert one.replies(3)[2][0] == 250
+    assert near.stop() == 0
+
+
 def test_slow_clients_leave_room_for_others(listener, ses):
     """E4: in the handshake, before a command, within one, in content: as many as one may have.
     Others are served all the same; their deadlines are in tests/unit/test_listen_session.c."""
@@ -276,7 +292,7 @@ def test_what_is_in_flight_has_a_ceiling_in_all(plain, wait_for):
 @pytest.mark.skipif(SANITIZED, reason="a sanitizer wants its own terabytes")
 @pytest.mark.parametrize("limit, said", [
     ("--as=60000000", "a thread for a session: |no memory for|out of memory"),
-    ("--nofile=40", "no memory for a session"), ("--data=12000000", "out of memory")])
+    ("--nofile=40", "refused connection .*: sessions_max"), ("--data=12000000", "out of memory")])
 def test_memory_threads_or_descriptors_run_out(plain, wait_for, limit, said):
     """E5: more sessions than there is memory, or stacks for threads, or descriptors: they are told, or
     wait, or are cut off; what was there goes on, and when they are gone all is well."""
