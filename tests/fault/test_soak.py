@@ -19,9 +19,11 @@ from harness import ROOT, wait_for
 SOAK = "CENMAIL_SOAK" in os.environ
 MESSAGES = int(os.environ.get("CENMAIL_SOAK_MESSAGES", 100_000 if SOAK else 400))
 SEED = int(os.environ.get("CENMAIL_SEED", random.randrange(1 << 32)))
-SENDERS = 2
+LONG = MESSAGES >= 10_000
+SENDERS = 4 if LONG else 2
+PAUSE = 1 if LONG else 0.3  # seconds in the middle between two strokes of fate
 DRAIN = 120  # seconds without any progress
-RECORD = pathlib.Path(__file__).with_name("soaks.txt")  # of those with 10,000 and more
+RECORD = pathlib.Path(__file__).with_name("soaks.txt")  # of long ones
 
 
 def submit(queue, serials, accepted):
@@ -54,7 +56,7 @@ def drain(way):
 def record(line):
     """For good, with the day and what was tried."""
     print(line)
-    if MESSAGES < 10_000:
+    if not LONG:
         return
     done = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True,
                           text=True, check=False)
@@ -66,7 +68,7 @@ def test_f11_what_is_accepted_is_sent_and_no_double_is_hidden(road):
     way = road(ses_options={"latency": 5, "rate": 400}, link={"delay_ms": 5},
                listener_options={"upstream_connections": 5, "rate": "500/s"}, linger="20s")
     began = time.monotonic()
-    with Chaos(way, SEED, pause=0.3) as chaos:
+    with Chaos(way, SEED, pause=PAUSE) as chaos:
         accepted = submit_all(way.queue)
         wait_for(lambda: len(way.ses.messages) >= len(accepted) * 3 // 4,
                  max(120, len(accepted) / 20), "three quarters at SES")
