@@ -14,26 +14,19 @@
 #include <pthread.h>
 #include <unistd.h>
 
-/* Ceilings on what one session has in flight; beyond them it is not read from. The flusher's
- * window is 64 messages and 16 MB. */
+/* Ceilings on what one session has in flight; beyond them it is not read from, and a flusher's
+ * window grows no further. */
 #define FLYING_MESSAGES 128
 #define FLYING_OCTETS   (64u << 20)
 #define UNREAD_OCTETS   (64 * 1024) /* of replies that the client does not take */
 
 #define HANDSHAKE_MS 60000
-#define GREETING_MS  120000             /* until EHLO */
-#define IDLE_MS      300000             /* RFC 5321 section 4.5.3.2.7 */
-#define WRITE_MS     120000             /* without taking an octet */
-#define CONTENT_MS   120000             /* and 1 KB/s: a slower client is not waited for */
-#define SESSION_MS   (12 * 3600 * 1000) /* in all, unless something is under way */
-#define ENDING_MS    (3600 * 1000)      /* and for the transaction that is open then */
-#define CROWDED_MS   50                 /* how often to look whether the pool has room again */
+#define CROWDED_MS   50 /* how often to look whether the pool has room again */
 #define STOPPING_MS  100
 #define THREAD_STACK (256 * 1024)
 #define OUT_MAX      (4u << 20)
 
-/* --- deadlines --- */
-
+/* Its deadline begins with it. */
 static void note_content(struct session *s)
 {
 	if (!server_in_content(s->server)) {
@@ -42,19 +35,6 @@ static void note_content(struct session *s)
 		s->content_since = clock_mono_ms();
 		s->content_from = s->conn.in;
 	}
-}
-
-int64_t session_deadline(const struct session *s)
-{
-	if (s->out.len > 0)
-		return s->written + WRITE_MS;
-	if (s->content_since > 0 && server_state(s->server) == SERVER_OPEN)
-		return s->content_since + CONTENT_MS + (int64_t)(s->conn.in - s->content_from);
-	if (!replies_empty(s->replies))
-		return INT64_MAX; /* ours to hurry */
-	int64_t idle = s->written + (server_helo(s->server)[0] ? IDLE_MS : GREETING_MS);
-	int64_t total = s->began + SESSION_MS + (server_in_transaction(s->server) ? ENDING_MS : 0);
-	return idle < total ? idle : total;
 }
 
 /* --- reading and writing; false: the connection is of no use --- */

@@ -1,5 +1,5 @@
 /*
- * What session.c (the conversation) and intake.c (what the engine tells) share.
+ * What session.c (the conversation), session_deadline.c and intake.c (what the engine tells) share.
  */
 #ifndef CENMAIL_SESSION_STATE_H
 #define CENMAIL_SESSION_STATE_H
@@ -52,10 +52,12 @@ struct session {
 /* The events of the engine; their arg is the session. */
 extern const struct server_ops intake_ops;
 
+/* --- session.c --- */
 /* One turn of the conversation: what is ready is written, what was read is done; else it waits for
  * either, or a deadline. False: it is over. */
 bool session_turn(struct session *s);
 
+/* --- session_deadline.c --- */
 /* When the client has been waited for long enough, monotonic ms; INT64_MAX: it is not waited for.
  */
 int64_t session_deadline(const struct session *s);
