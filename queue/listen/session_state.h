@@ -57,13 +57,13 @@ extern const struct server_ops intake_ops;
  * either, or a deadline. False: it is over. */
 bool session_turn(struct session *s);
 
+/* Whether more may be read; the engine is told. *ret_crowded: not this session's own messages are
+ * what keeps it from it. */
+bool session_may_read(struct session *s, bool *ret_crowded);
+
 /* --- session_deadline.c --- */
 /* When the client has been waited for long enough, monotonic ms; INT64_MAX: it is not waited for.
  */
 int64_t session_deadline(const struct session *s);
-
-/* Whether more may be read; the engine is told. *ret_crowded: not this session's own messages are
- * what keeps it from it. */
-bool session_may_read(struct session *s, bool *ret_crowded);
 
 #endif
