@@ -297,6 +297,23 @@ int batch_take(struct flusher *f, struct err *e)
 	return 0;
 }
 
+/* What it needs on the wire alone. */
+static void leave_wire(struct batch *b)
+{
+	store_message_done(&b->stored);
+	buf_done(&b->content);
+	free(b->rcpt);
+	b->rcpt = NULL;
+}
+
+void batch_again(struct batch *b)
+{
+	leave_wire(b);
+	b->spared = b->blamed = false;
+	b->route->again = true;
+	fair_put_back(&b->route->waiting, b);
+}
+
 void batch_drop(struct flusher *f, struct batch *b)
 {
 	if (!b)
@@ -305,10 +322,8 @@ void batch_drop(struct flusher *f, struct batch *b)
 		idset_remove(&f->in_hand, b->hand[i].recipient);
 		hand_done(&b->hand[i]);
 	}
-	store_message_done(&b->stored);
-	buf_done(&b->content);
+	leave_wire(b);
 	free(b->hand);
-	free(b->rcpt);
 	free(b);
 }
 

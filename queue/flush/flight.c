@@ -3,9 +3,6 @@
  */
 #include "flush/flusher.h"
 
-#include <linux/sockios.h>
-#include <sys/ioctl.h>
-
 unsigned flight_on(const struct route *r)
 {
 	unsigned n = 0;
@@ -60,18 +57,35 @@ void flight_cut(struct flusher *f, int64_t now)
 					"the flusher had to end", now);
 }
 
+void flight_let_go(struct flusher *f, int64_t now)
+{
+	for (unsigned i = 0; i < f->routes; i++)
+		for (unsigned k = 0; k < f->route[i].ways; k++) {
+			struct way *w = &f->route[i].way[k];
+
+			if (w->link && w->stalled && !client_content_out(link_client(w->link)))
+				client_cut(link_client(w->link), STEP_CONTENT,
+					"the flusher had to end", now);
+		}
+}
+
+bool flight_stalled(const struct flusher *f)
+{
+	for (unsigned i = 0; i < f->routes; i++)
+		for (unsigned k = 0; k < f->route[i].ways; k++)
+			if (f->route[i].way[k].link && f->route[i].way[k].stalled &&
+				client_content_out(link_client(f->route[i].way[k].link)))
+				return true;
+	return false;
+}
+
 uint64_t flight_octets(const struct flusher *f)
 {
-	uint64_t in, out, sum = 0;
-	int kept;
+	uint64_t sum = 0;
 
 	for (unsigned i = 0; i < f->routes; i++)
 		for (unsigned k = 0; k < f->route[i].ways; k++)
-			if (f->route[i].way[k].link) {
-				link_traffic(f->route[i].way[k].link, &in, &out);
-				sum += in + out;
-				if (ioctl(link_fd(f->route[i].way[k].link), SIOCOUTQ, &kept) == 0)
-					sum -= (uint64_t)kept;
-			}
+			if (f->route[i].way[k].link)
+				sum += way_octets(&f->route[i].way[k]);
 	return sum;
 }

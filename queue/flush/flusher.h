@@ -33,12 +33,16 @@
 #define FLUSH_BACKOFF_MIN                                                                          \
 	1000 /* a relay that failed is asked again after, and then twice that…                   \
 	      */
-#define FLUSH_BACKOFF_MAX   30000   /* up to this where there is no other */
-#define FLUSH_RETURN_MS     300000  /* or this, or retry_max, while another one is in use */
-#define FLUSH_PAUSE_MAX     3600000 /* whatever was said, a relay is asked again after */
-#define FLUSH_MORE_MS       60000   /* one connection more is tried at a relay that had enough */
-#define FLUSH_ROAD_MS       1000    /* what is known of a road is written no more often */
-#define FLUSH_ROAD_AGAIN_MS 10000   /* after the queue could not be written */
+#define FLUSH_BACKOFF_MAX 30000   /* up to this where there is no other */
+#define FLUSH_RETURN_MS   300000  /* or this, or retry_max, while another one is in use */
+#define FLUSH_PAUSE_MAX   3600000 /* whatever was said, a relay is asked again after */
+#define FLUSH_WAYS_MORE                                                                            \
+	3 /* connections beside those configured: for suspects, and in place of stalled ones */
+#define FLUSH_STALL_MS      4000  /* nothing moves for so long, or up to twice: it has stalled */
+#define FLUSH_LONE_MS       10000 /* suspects wait for the others to be done, but no longer */
+#define FLUSH_MORE_MS       60000 /* one connection more is tried at a relay that had enough */
+#define FLUSH_ROAD_MS       1000  /* what is known of a road is written no more often */
+#define FLUSH_ROAD_AGAIN_MS 10000 /* after the queue could not be written */
 
 /* One recipient in hand: taken from the queue, not yet settled. */
 struct hand {
@@ -71,8 +75,11 @@ struct batch {
 	struct buf content; /* the same; empty when it goes as it is stored */
 	struct client_rcpt *rcpt;
 	struct transaction tx;
-	unsigned ahead; /* others in flight on its connection when it was given to it */
-	unsigned place; /* in the file of what is in flight; 0: none */
+	bool spared;     /* the connection ended, and it is not charged with that */
+	unsigned spares; /* times that it was */
+	bool blamed;     /* it has been laid at the relay's door */
+	unsigned ahead;  /* others in flight on its connection when it was given to it */
+	unsigned place;  /* in the file of what is in flight; 0: none */
 };
 
 struct relay_end { /* one next hop of a route */
@@ -85,6 +92,7 @@ struct relay_end { /* one next hop of a route */
 	int64_t down_since; /* wall ms; 0: well */
 	char reason[200];
 	struct bucket pace;
+	bool met, xonce; /* it has been ready; and has a journal */
 	unsigned most;   /* connections that it takes, fewer than it should; 0: not known */
 	int64_t more_at; /* monotonic ms: when one more is tried */
 };
@@ -95,6 +103,13 @@ struct way { /* one of a route's connections */
 	int64_t idle_since;    /* monotonic ms; 0: not idle */
 	bool used;             /* it has been ready */
 	bool answered;         /* a message over it was, and the last answer was no fault */
+	bool lone;             /* it is for suspects alone */
+	bool stalled;          /* nothing moves on it: it gets nothing more */
+	bool crowded;          /* the peer said that there are too many */
+	bool ended;            /* a message that it ended with has been seen, */
+	bool excused;          /* and one like it had ended another */
+	int64_t watch_at;      /* monotonic ms: when it is looked whether it has stalled; 0: not */
+	uint64_t moved;        /* octets, when that was looked at last */
 	bool charged;          /* its set-up has been counted in a message's delay */
 	struct window window;  /* for a peer with a journal */
 };
@@ -103,17 +118,21 @@ struct route {
 	const char *pattern; /* "": all that no other route wants */
 	struct relay_end *end;
 	unsigned ends, at; /* at: the one in use, or the next to be asked */
-	struct way *way;   /* one more than there may be connections, for a probe */
+	struct way *way;   /* FLUSH_WAYS_MORE than are configured, and one for a probe */
 	unsigned ways;
 	struct fair waiting; /* for a connection or for room */
 	uint64_t passed;     /* flows in which recipients of it were passed over */
 	uint64_t more;       /* flows of which more is due than it takes in hand */
 	bool more_suspects;  /* the same of them */
-	bool lone;           /* a suspect is in flight, and nothing else */
-	int64_t resume_at;   /* monotonic ms: no relay may be asked until then; 0: one may */
-	int64_t keep_after;  /* monotonic ms: no idle connection is opened before */
-	int64_t pace_at;     /* monotonic ms: what waits is held until then; 0: not by the pace */
-	bool seeking;        /* closes its connections, and then turns to seek_to */
+	bool again;          /* a connection may be opened, or something sent: at once */
+	int64_t lone_since;  /* monotonic ms: suspects have waited since; 0: there are none */
+	int64_t lone_at,
+		lone_pause_ms; /* monotonic ms: none is sent before; the pause that was for */
+	int64_t lone_next;     /* monotonic ms: when it is looked whether it is their turn; 0 */
+	int64_t resume_at;     /* monotonic ms: no relay may be asked until then; 0: one may */
+	int64_t keep_after;    /* monotonic ms: no idle connection is opened before */
+	int64_t pace_at;       /* monotonic ms: what waits is held until then; 0: not by the pace */
+	bool seeking;          /* closes its connections, and then turns to seek_to */
 	unsigned seek_to;
 	unsigned sought;   /* relays whose journals were asked in a row */
 	int64_t sought_at; /* monotonic ms: the first of them */
@@ -140,7 +159,8 @@ struct flusher {
 	struct route *route; /* the default route is the last one */
 	unsigned routes;
 	struct idset in_hand;
-	struct buf headers; /* "Name: value\r\n" of the configuration, put before the content */
+	struct idset spared; /* messages that were, and may have been taken */
+	struct buf headers;  /* "Name: value\r\n" of the configuration, put before the content */
 	struct settling *settling;
 	struct flying *flying;     /* the file of what is in flight */
 	struct progress *progress; /* what -v shows on a terminal, or NULL */
@@ -169,6 +189,8 @@ void batch_rewind(struct flusher *f);
 void batch_drop(struct flusher *f, struct batch *b);
 /* The same for the i-th of its recipients. */
 void batch_forget(struct flusher *f, struct batch *b, unsigned i);
+/* It has not been sent, and is the next again. */
+void batch_again(struct batch *b);
 /* Cuts b after n recipients; the rest becomes the route's next batch. 0 or -1 (no memory). */
 int batch_split(struct batch *b, unsigned n, struct err *e);
 
@@ -184,11 +206,13 @@ unsigned route_connections(const struct conf_mail *c, const struct relay_end *en
 void route_tend(struct flusher *f, struct route *r, int64_t now);
 /* The connection can take messages. */
 void route_ready(struct flusher *f, struct route *r, struct way *w, int64_t now);
-/* A connection has ended: frees it, and says what that means for the road. */
-void route_ended(struct flusher *f, struct route *r, struct way *w, int64_t now);
-/* A recipient was answered over it (or not): what that means for the road. */
-void route_answered(struct flusher *f, struct way *w, const struct batch *b,
-	const struct outcome *o, const struct verdict *v);
+/* A route's connections to one relay. */
+struct ways {
+	unsigned all;
+	unsigned plain, lone; /* of them, that have not stalled */
+	bool used;            /* one of those is, or has been, ready */
+};
+struct ways ways_to(const struct route *r, const struct relay_end *end);
 /* Whether messages may be given to it now. */
 bool route_takes(const struct route *r, const struct way *w);
 /* A batch has to go to a journal that another relay of the route may have: turns to the next one,
@@ -200,10 +224,28 @@ bool route_open(const struct route *r, int64_t now);
 int64_t route_deadline(const struct route *r);
 /* Whether some route is asking a relay whether it is well again. */
 bool route_probing(const struct flusher *f);
-/* Ends at once, and whatever was in flight has been taken back. */
-void way_free(struct flusher *f, struct way *w);
+/* --- blame.c --- */
+/* A connection has ended: frees it, and says what that means for the road. */
+void route_ended(struct flusher *f, struct route *r, struct way *w, int64_t now);
+/* A recipient was answered over it (or not): what that means for the road. */
+void route_answered(struct flusher *f, struct way *w, struct batch *b, const struct outcome *o,
+	const struct verdict *v);
+/* Of a batch that comes back, in order, from a connection that may have ended: whether that is
+ * nobody's fault, and charged to no message. */
+bool blame_spares(struct flusher *f, struct way *w, struct batch *b);
+/* Of one that is spared: where nobody of it has an answer, and none can have got it, it goes again
+ * at once. */
+bool blame_takes_back(struct flusher *f, struct way *w, struct batch *b);
 
 /* --- way.c --- */
+/* NULL: no memory, or no place. */
+struct way *way_open(struct flusher *f, struct route *r, struct relay_end *end, int64_t now);
+/* Ends at once, and whatever was in flight has been taken back. */
+void way_free(struct flusher *f, struct way *w);
+/* Octets that have gone over it; what the kernel still keeps for the peer has not. */
+uint64_t way_octets(const struct way *w);
+/* Whether it has stalled is looked at every now and then. */
+void way_watch(struct way *w, int64_t now);
 /* An idle connection to a peer that keeps no journal is not kept for long: SES ends it after 10 s.
  * When that is over, monotonic ms; INT64_MAX: not in question. */
 int64_t way_idle_until(const struct way *w);
@@ -226,6 +268,8 @@ bool pacing_is_used(struct route *r, int64_t now);
 /* --- road.c --- */
 /* What flushers before this one have learnt. 0 or -1. */
 int road_read(struct flusher *f, struct err *e);
+/* What is known of roads that are configured no longer goes, and their outages end. */
+void road_forget(struct flusher *f);
 /* Stores what has changed, now and then, or all of it now. What can't be stored is tried again. */
 void road_write(struct flusher *f, bool all, int64_t now);
 /* Turns to the first relay that may be asked, if the one in use may not. */
@@ -255,6 +299,10 @@ unsigned flight_waiting(const struct flusher *f, int64_t now);
 uint64_t flight_octets(const struct flusher *f);
 /* Whether a peer that keeps no journal owes the answer to a content: who cuts it sends it twice. */
 bool flight_unsure(const struct flusher *f);
+/* At the end of this flusher: what has stalled, and may not have been taken, is not waited for. */
+void flight_let_go(struct flusher *f, int64_t now);
+/* Whether something has that may have been taken. */
+bool flight_stalled(const struct flusher *f);
 /* The end of every connection, now. */
 void flight_cut(struct flusher *f, int64_t now);
 

@@ -246,6 +246,7 @@ static void close_down(struct wheel *w, int64_t now)
 	if (w->f->closing)
 		return;
 	w->f->closing = true;
+	flight_let_go(w->f, now);
 	w->ends_at = now + FLUSH_LAST_MS;
 	w->moved = flight_octets(w->f);
 }
@@ -293,6 +294,11 @@ static bool is_over(struct wheel *w, int64_t now)
 		w->files_at = now + FILES_LOOK_MS;
 		w->changed = w->changed || turn_files_changed(w->f->files);
 		return w->changed && turn_is_wanted(w->f);
+	}
+	/* Others must not wait with it for what has stalled. */
+	if (flight_stalled(w->f) && now < w->leaves_at + FLUSH_TX_MS) {
+		w->closes_at = now + FLUSH_STALL_MS;
+		return false;
 	}
 	if (now >= w->leaves_at || turn_is_wanted(w->f))
 		return true;

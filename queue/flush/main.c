@@ -192,6 +192,7 @@ out:
 	store_close(f->store);
 	buf_done(&f->headers);
 	idset_done(&f->in_hand);
+	idset_done(&f->spared);
 	turn_files_free(f->files);
 	if (turn_fd >= 0)
 		close(turn_fd);

@@ -107,7 +107,7 @@ struct retry retry_after(
 		return (struct retry) { STORE_QUEUED, false, f->now };
 	case VERDICT_ROAD:
 	case VERDICT_UNKNOWN:
-		if (v->class == VERDICT_ROAD && !v->own_mail)
+		if (!v->own_mail && (v->class == VERDICT_ROAD || v->maybe_sent))
 			return (struct retry) { STORE_QUEUED, false, f->now };
 		if (f->exact && f->tries == 0 && (v->class == VERDICT_ROAD || v->maybe_sent))
 			return (struct retry) { STORE_QUEUED, true, f->now };

@@ -19,7 +19,7 @@ bool road_end_open(const struct relay_end *end, int64_t now)
 void road_turned(struct route *r)
 {
 	for (unsigned i = 0; i < r->ways; i++)
-		if (r->way[i].link && r->way[i].end != &r->end[r->seek_to])
+		if (r->way[i].link && !r->way[i].stalled && r->way[i].end != &r->end[r->seek_to])
 			return;
 	r->seeking = false;
 	r->at = r->seek_to;

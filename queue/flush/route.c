@@ -47,15 +47,16 @@ static int add_pair(
 	return result;
 }
 
-/* One more than there may be connections: for a probe of a relay that is not in use. */
+/* For the relay with the most connections, what has stalled there, and a probe of another. */
 static int open_ways(struct flusher *f, struct err *e)
 {
 	for (unsigned i = 0; i < f->routes; i++) {
 		struct route *r = &f->route[i];
 
 		for (unsigned k = 0; k < r->ends; k++)
-			if (r->ways <= route_connections(f->conf, &r->end[k]))
-				r->ways = route_connections(f->conf, &r->end[k]) + 1;
+			if (r->ways < route_connections(f->conf, &r->end[k]))
+				r->ways = route_connections(f->conf, &r->end[k]);
+		r->ways += FLUSH_WAYS_MORE + 1;
 		r->way = calloc(r->ways, sizeof *r->way);
 		if (!r->way)
 			return err_set(e, EX_OSERR, "out of memory for connections");

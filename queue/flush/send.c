@@ -181,6 +181,7 @@ static int send_one(struct flusher *f, struct way *w, struct batch *b, int64_t n
 	b->ahead = client_flying(c);
 	flying_add(f, b, w->end->relay.text, client_ehlo(c));
 	client_submit(c, &b->tx, now);
+	way_watch(w, now);
 	return 0;
 fail:
 	batch_drop(f, b);
@@ -196,24 +197,27 @@ static bool has_room(const struct way *w, size_t octets)
 	return client_room(c, octets);
 }
 
-/* What goes to the connection next; NULL: nothing now. A suspect goes alone, when nothing else
- * waits, so that it takes no other down with it. */
+/* Suspects go one at a time, each alone on a connection, so that none takes others down with it. */
+static struct batch *next_suspect(struct route *r, const struct way *w, int64_t now)
+{
+	if (r->waiting.suspects == 0 || now < r->lone_at ||
+		client_flying(link_client(w->link)) > 0 || pacing_holds(r, r->waiting.suspect, now))
+		return NULL;
+	r->lone_since = now;
+	return fair_pop_suspect(&r->waiting);
+}
+
+/* What goes to the connection next; NULL: nothing now. */
 static struct batch *next_for(struct flusher *f, struct route *r, struct way *w, int64_t now)
 {
-	struct batch *b = fair_peek(&r->waiting);
+	struct batch *b;
 
-	if (r->lone && flight_on(r) > 0)
+	if (w->lone)
+		return next_suspect(r, w, now);
+	b = fair_peek(&r->waiting);
+	if (!b || !has_room(w, (size_t)(b->size + f->headers.len)) || pacing_holds(r, b, now))
 		return NULL;
-	r->lone = false;
-	if (b)
-		return has_room(w, (size_t)(b->size + f->headers.len)) && !pacing_holds(r, b, now)
-			       ? fair_pop(&r->waiting)
-			       : NULL;
-	if (r->waiting.suspects == 0 || flight_on(r) > 0 ||
-		pacing_holds(r, r->waiting.suspect, now))
-		return NULL;
-	r->lone = true;
-	return fair_pop_suspect(&r->waiting);
+	return fair_pop(&r->waiting);
 }
 
 int send_fill(struct flusher *f, struct route *r, int64_t now, struct err *e)

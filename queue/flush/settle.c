@@ -236,6 +236,7 @@ static void settle_rcpt(struct flusher *f, struct batch *b, unsigned i, struct w
 	/* It lost SES's answer, as we might have lost its own. */
 	if (peer->xonce && span_starts_nocase(span_of(o->reply.text), "cenmail: in doubt"))
 		v.maybe_sent = true;
+	v.own_mail &= !b->spared;
 	if (v.operator_fault)
 		tell_operator(b->route, w->end->relay.text, &v);
 	route_answered(f, w, b, o, &v);
@@ -257,6 +258,9 @@ void settle_collect(struct flusher *f, struct way *w, int64_t now)
 		if (t->content_sent && t->ended)
 			window_answered(&w->window, b->ahead, t->ended - t->content_sent,
 				report_ses_ms(t->rcpt[0].outcome.reply.text) * 1000);
+		b->spared = blame_spares(f, w, b);
+		if (b->spared && blame_takes_back(f, w, b))
+			continue;
 		for (unsigned i = 0; i < b->hands; i++)
 			settle_rcpt(f, b, i, w);
 		keep_until_written(f, b);

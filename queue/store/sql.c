@@ -81,7 +81,8 @@ static const struct {
 	/* settle.c */
 	[SQL_SETTLE] = { WORK,
 		"UPDATE recipient SET state=?1,next_try=?2,tries=min(tries+?3,1000000),settled=?4,"
-		"last_code=?5,last_reply=?6,doubt_journal=?7,doubt_until=?8,ses_id=?9,"
+		"last_code=CASE WHEN ?1='queued' AND ?3=0 THEN last_code ELSE ?5 END,"
+		"last_reply=?6,doubt_journal=?7,doubt_until=?8,ses_id=?9,"
 		"queued_ms=?10,connect_ms=?11,hop_ms=?12,ses_ms=?13,"
 		"bounce=CASE ?17 WHEN 0 THEN bounce ELSE 0 END"
 		" WHERE id=?14 AND message=?15 AND version=?16 AND state='queued'" },

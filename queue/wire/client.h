@@ -122,6 +122,13 @@ bool client_has_done(const struct client *c);
 /* Submitted and not yet given back by client_done. */
 unsigned client_flying(const struct client *c);
 
+/* Gives back what is in flight behind the first and has no content yet: that one is not answered,
+ * and they can go another way. Nothing is charged to them (they are lost at STEP_CONNECT). Where
+ * their commands have been said, the connection ends when the first is answered. Not with XONCE. */
+void client_withdraw(struct client *c, int64_t now_ms);
+/* Whether the content of the first in flight has been written whole. */
+bool client_content_out(const struct client *c);
+
 /* The gated transaction whose content may be written now, or NULL; and its release. */
 struct transaction *client_gate(struct client *c);
 /* The same, earlier: its DATA is written and its RCPTs are answered, some of them well. What has to

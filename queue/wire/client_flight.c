@@ -167,6 +167,50 @@ void client_give_up(struct client *c, struct transaction *t, bool culprit)
 	give_back(c, t);
 }
 
+/* The replies that are owed to any but the first in flight are none of ours any longer. */
+static void forget_replies(struct client *c)
+{
+	size_t n = 0;
+
+	while (n < c->fifo_len && c->fifo[(c->fifo_first + n) % c->fifo_cap].t == c->first)
+		n++;
+	c->fifo_len = n;
+	if (c->fifo_written > n)
+		c->fifo_written = n;
+}
+
+void client_withdraw(struct client *c, int64_t now_ms)
+{
+	const struct outcome o = { .lost = true,
+		.reply.text = "the message before it is not answered: it goes another way" };
+
+	c->now_ms = now_ms;
+	if (c->state == CLIENT_DEAD || !c->first || !c->first->next ||
+		client_mode(c) == MODE_WINDOW)
+		return;
+	if (c->first->next->phase != PHASE_RSET) {
+		c->doomed = c->quit_wanted = true;
+		forget_replies(c);
+	}
+	if (c->sending != c->first)
+		c->sending = NULL;
+	for (struct transaction *t; (t = c->first->next);) {
+		c->first->next = t->next;
+		for (unsigned i = 0; i < t->rcpts; i++)
+			t->rcpt[i].outcome = o;
+		c->flying--;
+		c->flying_octets -= t->content.n;
+		append(&c->done_first, &c->done_last, t);
+		c->done++;
+	}
+	c->last = c->first;
+}
+
+bool client_content_out(const struct client *c)
+{
+	return c->first && c->first->content_sent != 0;
+}
+
 struct transaction *client_done(struct client *c)
 {
 	struct transaction *t = c->done_first;

@@ -57,6 +57,7 @@ struct client {
 	bool tls, verified;
 	bool said_helo; /* EHLO was refused */
 	bool quit_wanted;
+	bool doomed; /* it ends without a word when nothing is in flight */
 	struct sasl_login *login;
 
 	/* Staged for the transport: out.data from out_off on. */

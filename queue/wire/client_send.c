@@ -242,6 +242,10 @@ void client_say_quit(struct client *c)
 
 	if (c->state != CLIENT_READY || !c->quit_wanted || c->first || c->fifo_len > 0)
 		return;
+	if (c->doomed) { /* QUIT would be taken for content */
+		client_die_lost(c, STEP_QUIT, "ended after an answer that took long");
+		return;
+	}
 	buf_add_str(&c->out, "QUIT\r\n");
 	client_expect(c, STEP_QUIT, NULL, 0, begin);
 	c->state = CLIENT_QUITTING;

@@ -60,6 +60,11 @@ static void each_class(void **state)
 		{ "no answer to a content, no journal",
 			{ .class = VERDICT_UNKNOWN, .own_mail = true, .maybe_sent = true }, 0, 0,
 			false, STORE_QUEUED, true, false },
+		{ "the same, behind one that the connection died of",
+			{ .class = VERDICT_UNKNOWN, .maybe_sent = true }, 9, 0, true, STORE_QUEUED,
+			false, true },
+		{ "unknown, says our listener", { .class = VERDICT_UNKNOWN }, 9, 0, true,
+			STORE_QUEUED, true, false },
 		{ "unknown, for a lifetime", { .class = VERDICT_UNKNOWN, .own_mail = true }, 130,
 			6 * DAY, true, STORE_FAILED, true, true },
 	};

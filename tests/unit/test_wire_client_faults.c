@@ -354,6 +354,56 @@ static void test_quit_waits(void **state)
 	}
 }
 
+/* The first is not answered: the one behind it goes another way, uncharged and never taken here;
+ * and when the first is answered after all, that counts. */
+static void test_withdrawn_behind_a_stalled_one(void **state)
+{
+	static const struct {
+		const char *verb; /* to which nothing is said */
+		const char *late; /* then all this */
+		bool sent;
+	} table[] = {
+		{ "CONTENT", "250 2.0.0 Ok\r\n250 Ok\r\n250 Ok\r\n250 Ok\r\n354 go\r\n", true },
+		{ "CONTENT", "451 4.0.0 later\r\n250 Ok\r\n", false },
+		{ "DATA", "451 4.0.0 later\r\n", false },
+		{ "MAIL", "451 4.0.0 later\r\n503 no\r\n503 no\r\n", false },
+	};
+
+	for (size_t i = 0; i < MODES; i++)
+		for (size_t j = 0; j < sizeof table / sizeof *table; j++) {
+			struct talk k = { .peer.trick = { { table[j].verb, 1, "", false } } };
+			struct message m[2];
+			if (modes[i].window || modes[i].bdat || modes[i].offers[0] != 'P')
+				continue; /* two are in flight by DATA and in groups alone */
+			talk_start_mode(&k, &modes[i]);
+			message_init(&m[0], 1, 1);
+			message_init(&m[1], 2, 1);
+			assert_int_equal(talk_deliver(&k, m, 2), 0);
+			assert_int_equal(client_flying(k.c), 2);
+			assert_int_equal(
+				client_content_out(k.c), strcmp(table[j].verb, "CONTENT") == 0);
+			client_withdraw(k.c, k.now_ms);
+			assert_ptr_equal(client_done(k.c), &m[1].t);
+			assert_null(client_done(k.c));
+			assert_true(m[1].rcpt[0].outcome.lost && !m[1].rcpt[0].outcome.maybe_sent);
+			assert_int_equal(m[1].rcpt[0].outcome.step, STEP_CONNECT);
+			client_withdraw(k.c, k.now_ms); /* there is no other */
+			client_input(k.c, span_of(table[j].late), k.now_ms);
+			assert_ptr_equal(client_done(k.c), &m[0].t);
+			assert_int_equal(is_sent(&m[0].rcpt[0].outcome), table[j].sent);
+			assert_int_equal(is_answered(&m[0].rcpt[0].outcome), !table[j].sent);
+			if (strcmp(table[j].verb, "CONTENT") == 0) {
+				/* its commands were said: what is said now would be its content */
+				assert_int_equal(client_state(k.c), CLIENT_DEAD);
+				assert_int_equal(client_fault(k.c)->step, STEP_QUIT);
+			} else {
+				assert_int_equal(client_state(k.c), CLIENT_READY);
+			}
+			assert_int_equal(client_output(k.c, k.now_ms).n, 0);
+			talk_end(&k);
+		}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -361,6 +411,7 @@ int main(void)
 		cmocka_unit_test(test_lmtp_some_replies),
 		cmocka_unit_test(test_lmtp_421),
 		cmocka_unit_test(test_lone_dot),
+		cmocka_unit_test(test_withdrawn_behind_a_stalled_one),
 		cmocka_unit_test(test_nobody_accepted),
 		cmocka_unit_test(test_taken_after_a_refused_mail),
 		cmocka_unit_test(test_taken_for_nobody),
