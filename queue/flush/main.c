@@ -176,6 +176,7 @@ static int flush(struct flusher *f, const struct arguments *a, int signal_fd, st
 		goto out;
 	if (flying_open(f, e) < 0 || road_read(f, e) < 0)
 		goto out;
+	road_forget(f);
 	began = clock_mono_ms();
 	result = flusher_run(f, signal_fd, e);
 	road_write(f, true, clock_mono_ms());

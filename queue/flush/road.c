@@ -273,6 +273,19 @@ int road_read(struct flusher *f, struct err *e)
 	return 0;
 }
 
+void road_forget(struct flusher *f)
+{
+	const char **pattern = calloc(f->routes, sizeof *pattern);
+	struct err e = { 0 };
+
+	for (unsigned i = 0; pattern && i < f->routes; i++)
+		pattern[i] = f->route[i].pattern;
+	if (!pattern || store_road_keep(f->store, pattern, f->routes, clock_wall_ms(), &e) < 0)
+		log_line(LOG_WARNING, "flush", "warning: roads that are no more stay known: %s",
+			pattern ? e.text : "out of memory");
+	free(pattern);
+}
+
 static int write_one(struct flusher *f, struct route *r, int64_t now, struct err *e)
 {
 	struct store_relay relay[CONF_RELAYS] = { 0 };

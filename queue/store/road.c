@@ -2,11 +2,14 @@
  * What a flusher knows of its roads, so that the next one need not learn it anew: which relay is in
  * use, which is not to be asked before when, and the times for which a road was down.
  */
+#include "store/event.h"
 #include "store/internal.h"
 
 #include <assert.h>
 
 #define OUTAGES_AT_ONCE 100 /* old ones that go with one that ends */
+#define GONE_AT_ONCE    50  /* roads that are configured no longer; others with the next flusher */
+#define ROAD_MAX        4096
 
 /* One row into the relay it speaks of; of one that is configured no longer, into none. */
 static void read_relay(sqlite3_stmt *q, struct store_relay *relay, unsigned n)
@@ -139,6 +142,66 @@ int store_road_write(struct store *s, const struct store_road *v, struct err *e)
 	if (store_begin(s, e) < 0)
 		return -1;
 	return store_end(s, write_road(s, v, e), e);
+}
+
+static bool is_one_of(const char *const *road, unsigned n, struct span name)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (span_eq(span_of(road[i]), name))
+			return true;
+	return span_eq(span_of(STORE_HELD_ROAD), name);
+}
+
+/* The first that is none of them. 1, 0 or -1. */
+static int find_gone(
+	struct store *s, const char *const *road, unsigned n, struct buf *ret, struct err *e)
+{
+	sqlite3_stmt *q = db_stmt(&s->db, SQL_ROADS);
+	struct span name;
+	int r;
+
+	while ((r = db_step(&s->db, q, e)) == 1)
+		if (store_text(q, 0, ROAD_MAX, &name) && !is_one_of(road, n, name)) {
+			buf_clear(ret);
+			buf_add_span(ret, name);
+			sqlite3_reset(q);
+			return ret->failed ? err_set(e, EX_OSERR, "out of memory") : 1;
+		}
+	return r;
+}
+
+static int forget_road(struct store *s, const char *road, int64_t now, struct err *e)
+{
+	sqlite3_stmt *q = db_stmt(&s->db, SQL_ROAD_CLEAR);
+
+	db_bind_text(q, 1, road);
+	if (db_step(&s->db, q, e) < 0)
+		return -1;
+	q = db_stmt(&s->db, SQL_OUTAGE_END);
+	sqlite3_bind_int64(q, 1, now);
+	db_bind_text(q, 2, road);
+	return db_step(&s->db, q, e);
+}
+
+int store_road_keep(
+	struct store *s, const char *const *road, unsigned n, int64_t now, struct err *e)
+{
+	struct buf gone;
+	int r = 0;
+
+	buf_init(&gone, ROAD_MAX + 1);
+	for (unsigned i = 0; i < GONE_AT_ONCE; i++) {
+		r = find_gone(s, road, n, &gone, e);
+		if (r <= 0)
+			break;
+		r = store_begin(s, e);
+		if (r == 0)
+			r = store_end(s, forget_road(s, buf_str(&gone), now, e), e);
+		if (r < 0)
+			break;
+	}
+	buf_done(&gone);
+	return r < 0 ? -1 : 0;
 }
 
 int store_road_down(

@@ -117,6 +117,8 @@ static const struct {
 		"SELECT relay,in_use,resume_at,down_since,reason,rate,full_at FROM road"
 		" WHERE road=?1" },
 	[SQL_ROAD_CLEAR] = { WORK, "DELETE FROM road WHERE road=?1" },
+	[SQL_ROADS] = { WORK,
+		"SELECT road FROM outage WHERE ended IS NULL UNION SELECT road FROM road" },
 	[SQL_ROAD_WRITE] = { WORK,
 		"INSERT OR REPLACE INTO"
 		" road(road,relay,in_use,resume_at,down_since,reason,rate,full_at)"

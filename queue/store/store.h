@@ -214,6 +214,10 @@ int store_road_read(struct store *s, const char *road, struct store_relay *relay
 	struct store_outage *ret_outage, struct err *e);
 /* In one transaction; what was stored of the road before goes. */
 int store_road_write(struct store *s, const struct store_road *v, struct err *e);
+/* Of roads other than these n nothing is known any longer, and their outages are over. Writes only
+ * where there is one. 0 or -1. */
+int store_road_keep(
+	struct store *s, const char *const *road, unsigned n, int64_t now, struct err *e);
 /* How long the road was down between the two, ms. 0 or -1. */
 int store_road_down(struct store *s, const char *road, int64_t from, int64_t to, int64_t *ret_ms,
 	struct err *e);

@@ -224,6 +224,23 @@ def test_an_outage_is_a_row_and_one_line_an_hour(queue, listener, ses):
     assert queue.value("select count(*) from road where down_since") == 0
 
 
+def test_the_outage_of_a_route_that_is_taken_out_is_over(queue, ses, closed_port):
+    """And of the others, and of mail that is held, nothing is forgotten."""
+    far = ses()
+    queue.write(route=[f"*@a.example lmtp://127.0.0.1:{closed_port}",
+                       f"*@b.example lmtp://127.0.0.1:{closed_port}"])
+    queue.relay(far.url)
+    put(queue, "x@a.example", "x@b.example")
+    queue.flush()
+    queue.as_program("insert into outage(began,road) values(1,'held mail')")
+    assert queue.value("select count(*) from outages where ended is null") == 3
+    queue.write(route=f"*@a.example lmtp://127.0.0.1:{closed_port}")
+    assert queue.flush().sent == 1
+    assert [tuple(r) for r in queue.sql("select road, ended is null from outages order by road")] \
+        == [("*@a.example", 1), ("*@b.example", 0), ("held mail", 1)]
+    assert {r["road"] for r in queue.sql("select * from roads")} == {"*@a.example"}
+
+
 def test_a_route_of_several_relays(queue, ses, closed_port):
     """The same pattern on further lines adds relays, in order; the other routes take no notice."""
     one, other = ses(), ses()
