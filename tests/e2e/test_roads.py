@@ -1,8 +1,10 @@
 """Several relays and several routes: failover, the way back to the first, and that a flusher knows
 what the ones before it have learnt."""
 
+import contextlib
 import re
 import socket
+import sqlite3
 import time
 
 import pytest
@@ -48,6 +50,12 @@ def black_hole():
         yield hole.getsockname()[1]
         for one in knocking:
             one.close()
+
+
+def sending(listener):
+    """Rows that its journal has under way."""
+    with contextlib.closing(sqlite3.connect(listener.directory / "journal.db")) as db:
+        return db.execute("select count(*) from once where state='sending'").fetchone()[0]
 
 
 def relays(queue):
@@ -127,8 +135,7 @@ def test_after_a_kill_the_relay_in_use_is_asked(queue, listener, ses, wait_for):
     flusher = queue.flusher()
     wait_for(lambda: relays(queue).get(f"lmtps://127.0.0.1:{second.port}", {"in_use": 0})["in_use"],
              what="the relay in use, stored")
-    second.program.line(lambda line: "client=" in line)
-    time.sleep(0.3)  # the message is on its way; where it is not, the test shows less
+    wait_for(lambda: sending(second) == 1, what="the second having it")
     flusher.kill()
     first.start()
     queue.as_program("update road set resume_at=0")

@@ -50,6 +50,8 @@ class Hostile:
         self.offers = list(OFFERS[kind] if offers is None else offers)
         self.trick = trick or (lambda step, who: None)
         self.taken, self.journal, self.said = [], {}, []
+        self.empty = None  # a list: DATA for nobody gets 354, and what comes is kept here
+        self.ignores_rset = False  # says 250, and the transaction stays
         self.connections = 0
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self.socket = socket.create_server((address, 0), family=family)
@@ -211,7 +213,12 @@ class Session:
             self.rcpt.append((address, token))
 
     def on_data(self, _):
-        if not self.rcpt:
+        if not self.rcpt and self.far.empty is not None:
+            self.sock.sendall(b"354 go\r\n")
+            self.far.empty.append(self.dotted())
+            self.sock.sendall(b"250 2.0.0 Ok\r\n")
+            self.reset()
+        elif not self.rcpt:
             self.answer("other", None, "503 5.5.1 RCPT first")
         elif self.answer("data", self.sender, "354 go"):
             self.content(self.dotted())
@@ -253,7 +260,8 @@ class Session:
             self.far.journal[token] = sender
 
     def on_rset(self, _):
-        self.reset()
+        if not self.far.ignores_rset:
+            self.reset()
         self.answer("rset", None, "250 2.0.0 Ok")
 
     def on_quit(self, _):
