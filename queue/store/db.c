@@ -95,6 +95,21 @@ static void set_limits(struct db *d)
 	sqlite3_file_control(h, "main", SQLITE_FCNTL_MMAP_SIZE, &none);
 }
 
+/* What has a mark (an empty file and a foreign one have not) was taken out of that mode by hand. */
+static int not_wal(struct db *d, struct err *e)
+{
+	const char *path = sqlite3_db_filename(d->handle, "main");
+	int64_t mark = 0;
+	if (db_pragma(d, "PRAGMA application_id", &mark, e) < 0)
+		return -1;
+	if (mark == 0)
+		return err_set(e, EX_CONFIG, "%s: is not in WAL mode", path);
+	return err_set(e, EX_TEMPFAIL,
+		"%s: is not in WAL mode: \"pragma journal_mode=wal\", given to sqlite3 as its "
+		"owner, puts that right",
+		path);
+}
+
 static int check_wal(struct db *d, bool create, struct err *e)
 {
 	sqlite3_stmt *s = NULL;
@@ -108,8 +123,7 @@ static int check_wal(struct db *d, bool create, struct err *e)
 	if (rc != SQLITE_ROW)
 		bad = db_err(d, "can't be read", e);
 	else if (!wal)
-		bad = err_set(e, EX_CONFIG, "%s: is not in WAL mode",
-			sqlite3_db_filename(d->handle, "main"));
+		bad = not_wal(d, e);
 	sqlite3_finalize(s);
 	return bad;
 }

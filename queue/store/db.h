@@ -24,8 +24,9 @@ struct db {
 /* Opens without creating (create: for journal.db and --init only; a new file is 0600), then: busy
  * handler with short sleeps (busy_ms for each wait), WAL mode checked, synchronous FULL,
  * wal_autocheckpoint 0, NO_CKPT_ON_CLOSE, PERSIST_WAL, trusted_schema off, DEFENSIVE, triggers off,
- * mmap off, temp_store memory. 0 or -1: EX_CONFIG when the file is missing, not a database or not
- * in WAL mode. d needs no initialisation, and is closed on failure. */
+ * mmap off, temp_store memory. 0 or -1: EX_CONFIG when the file is missing or no database;
+ * EX_TEMPFAIL when it is not in WAL mode, which a person has done and can undo. d needs no
+ * initialisation, and is closed on failure. */
 int db_open(struct db *d, const char *path, bool create, int64_t busy_ms, struct err *e);
 void db_close(struct db *d);
 /* Prepares all of them; where sql[i] is NULL there is no statement i. Once per connection. */

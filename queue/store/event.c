@@ -4,17 +4,6 @@
 #include "store/event.h"
 #include "store/internal.h"
 
-static void copy_text(sqlite3_stmt *q, int col, char *out, size_t size)
-{
-	struct span s;
-	if (!store_text(q, col, 4096, &s))
-		s.n = 0;
-	if (s.n >= size)
-		s.n = size - 1;
-	memcpy(out, s.p, s.n);
-	out[s.n] = '\0';
-}
-
 static int write_held(struct store *s, bool held, int64_t now, const char *reason, struct err *e)
 {
 	sqlite3_stmt *q = db_stmt(&s->db, held ? SQL_HELD_BEGINS : SQL_HELD_ENDS);
@@ -33,7 +22,7 @@ int store_event_held(struct store *s, int64_t now, struct err *e)
 	if (db_step(&s->db, q, e) != 1)
 		return -1;
 	const bool held = sqlite3_column_int(q, 0), noted = sqlite3_column_int(q, 1);
-	copy_text(q, 2, reason, sizeof reason);
+	store_copy(q, 2, reason, sizeof reason);
 	sqlite3_reset(q);
 	if (held == noted)
 		return 0;
@@ -53,11 +42,11 @@ static int find(
 	if (r <= 0)
 		return r;
 	*ret_id = sqlite3_column_int64(q, 0);
-	copy_text(q, 1, v.road, sizeof v.road);
+	store_copy(q, 1, v.road, sizeof v.road);
 	v.began = sqlite3_column_int64(q, 2);
 	v.ended = sqlite3_column_int64(q, 3);
 	v.over = v.ended != 0;
-	copy_text(q, 4, v.reason, sizeof v.reason);
+	store_copy(q, 4, v.reason, sizeof v.reason);
 	sqlite3_reset(q);
 	*ret = v;
 	return 1;

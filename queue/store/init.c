@@ -212,8 +212,10 @@ static int open_queue(struct init *in, struct db *d, struct err *e)
 {
 	if (db_open(d, in->path, false, DB_BUSY_MS, e) == 0)
 		return 0;
-	return err_prefix(
-		e, "not a queue that can be used; move it away, or put back a good copy: ");
+	return e && e->code == EX_CONFIG
+		       ? err_prefix(e, "not a queue that can be used; move it away, "
+				       "or put back a good copy: ")
+		       : -1;
 }
 
 /* Opens what is there as everybody will, which also makes the WAL that then stays. */

@@ -53,6 +53,9 @@ int64_t store_wal_size(const struct store *s);
  * most max octets without NUL. */
 bool store_int(sqlite3_stmt *q, int col, int64_t lo, int64_t hi, int64_t *ret);
 bool store_text(sqlite3_stmt *q, int col, size_t max, struct span *ret);
+/* A copy of such text; of what is none, or does not fit into `size` octets with its end, "": half
+ * an address would be another's. */
+void store_copy(sqlite3_stmt *q, int col, char *out, size_t size);
 
 /* list.c: recipients that are not settled, in the order of (message, recipient), those after the
  * two numbers given. How many, at most STORE_PAGE; -1. */

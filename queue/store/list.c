@@ -3,20 +3,13 @@
  */
 #include "store/internal.h"
 
-/* A list for people's eyes: what does not fit is cut, what is of another type is shown as text. */
-static void copy_text(sqlite3_stmt *q, int col, char *out, size_t size)
-{
-	const char *p = (const char *)sqlite3_column_text(q, col);
-	snprintf(out, size, "%s", p ? p : "");
-}
-
 static void read_row(sqlite3_stmt *q, struct store_row *r)
 {
 	int64_t size = sqlite3_column_int64(q, 4), tries = sqlite3_column_int64(q, 9);
-	copy_text(q, 5, r->sender, sizeof r->sender);
-	copy_text(q, 6, r->address, sizeof r->address);
-	copy_text(q, 7, r->state, sizeof r->state);
-	copy_text(q, 8, r->reply, sizeof r->reply);
+	store_copy(q, 5, r->sender, sizeof r->sender);
+	store_copy(q, 6, r->address, sizeof r->address);
+	store_copy(q, 7, r->state, sizeof r->state);
+	store_copy(q, 8, r->reply, sizeof r->reply);
 	r->recipient = sqlite3_column_int64(q, 1);
 	r->uid = sqlite3_column_int64(q, 3);
 	r->l = (struct store_listed) {

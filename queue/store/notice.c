@@ -53,16 +53,6 @@ int store_late_next(
 
 /* --- one message --- */
 
-static void copy_text(sqlite3_stmt *q, int col, char *out, size_t size)
-{
-	struct span s;
-	out[0] = '\0';
-	if (sqlite3_column_type(q, col) == SQLITE_NULL || !store_text(q, col, size - 1, &s))
-		return;
-	memcpy(out, s.p, s.n);
-	out[s.n] = '\0';
-}
-
 static int64_t read_int(sqlite3_stmt *q, int col, int64_t hi)
 {
 	int64_t v = 0;
@@ -79,10 +69,10 @@ static int read_message(struct store *s, struct untold *u, struct err *e)
 	if (r <= 0)
 		return r;
 	u->submitted = read_int(q, 0, STORE_TIME_MAX);
-	copy_text(q, 1, u->sender, sizeof u->sender);
-	copy_text(q, 2, u->message_id, sizeof u->message_id);
-	copy_text(q, 3, u->envid, sizeof u->envid);
-	copy_text(q, 4, ret, sizeof ret);
+	store_copy(q, 1, u->sender, sizeof u->sender);
+	store_copy(q, 2, u->message_id, sizeof u->message_id);
+	store_copy(q, 3, u->envid, sizeof u->envid);
+	store_copy(q, 4, ret, sizeof ret);
 	u->headers_only = strcmp(ret, "HDRS") == 0;
 	u->notice = read_int(q, 5, 1) != 0;
 	u->open = sqlite3_column_int(q, 6);
@@ -97,9 +87,9 @@ static int read_rcpt(sqlite3_stmt *q, struct untold_rcpt *r, struct err *e)
 	struct span reply = { "", 0 };
 	*r = (struct untold_rcpt) { .recipient = sqlite3_column_int64(q, 0),
 		.version = sqlite3_column_int64(q, 1) };
-	copy_text(q, 2, r->address, sizeof r->address);
-	copy_text(q, 3, r->notify, sizeof r->notify);
-	copy_text(q, 4, r->orcpt, sizeof r->orcpt);
+	store_copy(q, 2, r->address, sizeof r->address);
+	store_copy(q, 3, r->notify, sizeof r->notify);
+	store_copy(q, 4, r->orcpt, sizeof r->orcpt);
 	r->code = (int)read_int(q, 5, 599);
 	if (!store_text(q, 6, REPLY_TEXT_MAX + 32, &reply))
 		reply.n = 0;
@@ -155,7 +145,7 @@ static int read_tries(struct store *s, struct untold *u, struct err *e)
 		char relay[sizeof u->rcpt->relay];
 		if (!rcpt)
 			continue;
-		copy_text(q, 2, relay, sizeof relay);
+		store_copy(q, 2, relay, sizeof relay);
 		rcpt->by_hand = strcmp(relay, "by hand") == 0;
 		if (rcpt->by_hand)
 			continue;

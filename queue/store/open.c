@@ -310,3 +310,12 @@ bool store_text(sqlite3_stmt *q, int col, size_t max, struct span *ret)
 	*ret = span_make(p, n);
 	return true;
 }
+
+void store_copy(sqlite3_stmt *q, int col, char *out, size_t size)
+{
+	struct span s = { "", 0 };
+	if (!store_text(q, col, size - 1, &s))
+		s.n = 0;
+	memcpy(out, s.p, s.n);
+	out[s.n] = '\0';
+}

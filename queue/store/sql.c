@@ -208,8 +208,8 @@ static const struct {
 	[SQL_HELD] = { WORK,
 		"SELECT EXISTS(SELECT 1 FROM recipient WHERE state='held'),"
 		"EXISTS(SELECT 1 FROM outage WHERE road=?1 AND ended IS NULL),"
-		"coalesce((SELECT last_reply FROM recipient WHERE state='held' ORDER BY id"
-		" LIMIT 1),'')" },
+		"coalesce((SELECT substr(last_reply,1,500) FROM recipient WHERE state='held'"
+		" ORDER BY id LIMIT 1),'')" },
 	[SQL_HELD_BEGINS] = { WORK, "INSERT INTO outage(began,road,reason) VALUES(?1,?2,?3)" },
 	[SQL_HELD_ENDS] = { WORK, "UPDATE outage SET ended=?1 WHERE road=?2 AND ended IS NULL" },
 	[SQL_EVENT] = { WORK,

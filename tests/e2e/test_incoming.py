@@ -191,6 +191,18 @@ def newer(queue):
 
 
 @contextlib.contextmanager
+def not_wal(queue):
+    """By hand; each that finds it so says what puts it right."""
+    queue.sql("pragma journal_mode=delete")
+    for args in ["--init"], []:
+        done = queue.run_flush(*args)
+        assert done.returncode == 75 and b"pragma journal_mode=wal" in done.stderr, done
+        assert b"move it away" not in done.stderr and b"create one" not in done.stderr
+    yield
+    queue.sql("pragma journal_mode=wal")
+
+
+@contextlib.contextmanager
 def no_lock_file(queue):
     lock = queue.database.parent / "queue.lock"
     lock.rename(lock.with_name("put-by"))
@@ -210,8 +222,8 @@ def unreadable(queue):
     queue.database.chmod(0o600)
 
 
-@pytest.mark.parametrize("spoil", [away, garbage, empty, foreign, damaged, newer, no_lock_file,
-                                   unreadable])
+@pytest.mark.parametrize("spoil", [away, garbage, empty, foreign, damaged, newer, not_wal,
+                                   no_lock_file, unreadable])
 def test_database_that_can_not_be_used(way, spoil):
     """Accepted, reported by the flusher, never replaced; and all of it arrives when it is back."""
     way.submit(MAIL.format("before@example.net", "x"))
