@@ -50,6 +50,7 @@ def test_a_road_that_is_down_and_well_again(queue, told, wait_for):
 
 
 def test_a_short_outage_is_not_told(queue, told, wait_for):
+    queue.write(route="*@example.net lmtp://127.0.0.1:1")
     queue.relay("lmtp://127.0.0.1:1")
     outage(queue, began=QUARTER - 60000)
     queue.flush()
