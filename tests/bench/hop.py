@@ -3,10 +3,12 @@ programs that people use for it (carriers.py)."""
 
 import collections
 import contextlib
+import os
 import re
 import statistics
 import subprocess
 import threading
+import time
 
 import carriers
 import filled
@@ -16,6 +18,7 @@ from harness import wait_for
 from peers import Peer, accepts, free_port
 
 ONE_WAY_MS = 25
+UPSTREAM = 20  # connections of the listener to SES: as many as Postfix has to its relay
 BANDWIDTH_KBIT = 100_000
 # Messages for each; the slow ones get as many as take some ten seconds.
 COUNTS = {"many": 10_000, "some": 1000, "Postfix": 500, "Postfix, one connection": 50, "dma": 500,
@@ -34,7 +37,8 @@ class Listener:
 
     def __init__(self, directory, certificate):
         self.ses = parts.Ses(directory / "ses", None, tls="none", user=None, fast=True)
-        self.listener = parts.Listener(directory / "tokyo", certificate, self.ses.url)
+        self.listener = parts.Listener(directory / "tokyo", certificate, self.ses.url,
+                                       upstream_connections=UPSTREAM)
         self.port = self.listener.port
 
     def url(self, port):
@@ -96,9 +100,10 @@ def one_run(directory, carrier, far_kind, certificate, **link_options):
     with contextlib.closing(far):
         link = parts.LongLink(far.port, directory, delay_ms=ONE_WAY_MS, **link_options)
         try:
-            before = far.cpu()
+            before, ours = far.cpu(), time.process_time()
             seconds, own = carrier.carry(directory, far.url(link.port), far.arrived)
             cpu = {name: used - before[name] for name, used in far.cpu().items()}
+            cpu["bench"] = time.process_time() - ours
             cpu["link"] = carriers.cpu_of(link.program.pid)
             if own is not None:
                 cpu["flusher"] = own
@@ -155,7 +160,8 @@ def bench_hop(directory, runs, table):
                    (carriers.Cenmail(full(count["DATA, one connection"])), Sink),
                    (carriers.Cenmail(some, 20), Sink),
                    *((other, Sink) for other in others)]
-        table(f"2 KB each over a link of {2 * ONE_WAY_MS} ms round trip, SES at 0 ms, median of {runs}",
+        table(f"2 KB each over a link of {2 * ONE_WAY_MS} ms round trip, SES at 0 ms, median of {runs}; the "
+              f"processor's seconds are of {os.cpu_count()} cores",
               HEAD, rows_of(measure(directory / "small", certificate, systems, runs)))
         large = full(count["large"], LARGE)
         least = large.octets * 8 / BANDWIDTH_KBIT / 1000

@@ -59,10 +59,13 @@ static short io_ssl_wants(struct io *io, int result)
 	return e == SSL_ERROR_WANT_WRITE ? POLLOUT : 0;
 }
 
-/* Reads more into the buffer, which must be empty. */
+/* Reads more into the buffer, which must be empty. In lock step there is seldom something yet, so
+ * poll comes before recv. */
 static enum io_got io_fill(struct io *io, int64_t deadline)
 {
 	io->at = io->len = 0;
+	if ((!io->ssl || SSL_pending(io->ssl) == 0) && !io_wait(io, POLLIN, deadline))
+		return IO_TIMEOUT;
 	for (;;) {
 		short wants = 0;
 		int n;
