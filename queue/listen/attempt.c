@@ -169,10 +169,16 @@ void attempt_run(struct worker *w, struct link *link, struct attempt *a)
 		worker_hang_up(w);
 }
 
+/* SES ended the connection before it took anything of the message, with or without a word. */
+static bool was_left(const struct outcome *o)
+{
+	return (o->lost && !o->maybe_sent) || (o->step == STEP_MAIL && o->reply.code == 421);
+}
+
 bool attempt_is_void(const struct attempt *a)
 {
 	for (unsigned k = 0; k < a->n; k++)
-		if (!a->rcpt[k].outcome.lost || a->rcpt[k].outcome.maybe_sent)
+		if (!was_left(&a->rcpt[k].outcome))
 			return false;
 	return !a->failed && (!a->t.gated || !a->opened);
 }

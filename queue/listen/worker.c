@@ -11,7 +11,7 @@
 #include <poll.h>
 
 #define IDLE_MS      5000
-#define FRESH_MS     500   /* a connection used so lately is taken to be there */
+#define FRESH_MS     20    /* a connection used so lately is taken to be there */
 #define CONNECT_MS   10000 /* for each address */
 #define OPENING_MS   60000 /* until it is ready */
 #define QUIT_MS      1000

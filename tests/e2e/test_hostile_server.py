@@ -2,9 +2,8 @@
 rules, in their own ways. (D1, D3 and D7 at each step: test_dialogue_matrix.py.)"""
 
 import os
-import resource
 import subprocess
-import threading
+import sys
 
 import pytest
 from harness import build_dir
@@ -54,19 +53,26 @@ def road_fault(queue):
 # --- D4: endless and malformed replies ---
 
 
+# What a process has had at most is counted from its fork on: of a small one.
+SMALL = """
+import resource, subprocess, sys
+memory = int(sys.argv[1])
+def limit():
+    if memory:
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+done = subprocess.run(sys.argv[3:], stdout=sys.stderr, timeout=float(sys.argv[2]), preexec_fn=limit)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(done.returncode)
+"""
+
+
 def flush_in(queue, memory, deadline=40):
     """The flusher, with no more memory than that; the most it had, in KB."""
-    done = subprocess.Popen(
-        [build_dir() / "cenmail-flush", "-C", queue.conf, "--once"], stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        preexec_fn=lambda: memory and resource.setrlimit(resource.RLIMIT_AS, (memory, memory)))
-    killer = threading.Timer(deadline, done.kill)
-    killer.start()
-    said = done.stdout.read()
-    _, status, used = os.wait4(done.pid, 0)
-    killer.cancel()
-    assert status == 0, (status, said)
-    return used.ru_maxrss
+    done = subprocess.run([sys.executable, "-c", SMALL, str(memory or 0), str(deadline),
+                           build_dir() / "cenmail-flush", "-C", queue.conf, "--once"],
+                          capture_output=True, timeout=deadline + 20)
+    assert done.returncode == 0, done
+    return int(done.stdout)
 
 
 REPLIES = {

@@ -57,6 +57,19 @@ def test_every_answer_of_ses(plain, step, said, code, heard):
     assert near.ses.messages == [] and near.stop() == 0
 
 
+def test_a_connection_that_has_served_is_made_anew(plain):
+    """SES takes no more over it, and says so to the next MAIL: no message is put off by that."""
+    near = plain(upstream_connections=1)
+    client = Dialogue(near.port)
+    client.hello()
+    for address in "a@example.org", "b@example.org":
+        client.send(*mail(BODY, address))
+        assert [code for code, _ in client.replies(3)] == [250] * 3
+        near.ses.faults("mail 1 421 4.3.0 no more over this connection")
+    assert [m["connection"] for m in near.ses.messages] == [1, 2]
+    assert near.stop() == 0
+
+
 def test_a_password_from_an_iam_key(listener, ses):
     far = ses()  # its password is AWS's own example
     write_secret(far.directory / "secret",
