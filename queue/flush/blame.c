@@ -83,9 +83,7 @@ static void one_too_many(struct relay_end *end, unsigned left, int64_t now)
 /* A suspect has met its fate: others of them wait for a while, in case the relay is not well. */
 static void lone_died(struct route *r, int64_t now)
 {
-	r->lone_pause_ms = r->lone_pause_ms == 0 ? FLUSH_BACKOFF_MIN : r->lone_pause_ms * 2;
-	if (r->lone_pause_ms > FLUSH_BACKOFF_MAX)
-		r->lone_pause_ms = FLUSH_BACKOFF_MAX;
+	r->lone_pause_ms = road_backoff(r->lone_pause_ms, FLUSH_BACKOFF_MAX);
 	r->lone_at = now + r->lone_pause_ms;
 }
 

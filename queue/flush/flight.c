@@ -32,60 +32,78 @@ unsigned flight_waiting(const struct flusher *f, int64_t now)
 	return n;
 }
 
+struct cursor { /* among the connections of all routes */
+	unsigned route, way;
+};
+
+/* The next that is open, from there on; NULL: there is none. */
+static struct way *next_way(const struct flusher *f, struct cursor *at)
+{
+	for (; at->route < f->routes; at->route++, at->way = 0)
+		while (at->way < f->route[at->route].ways) {
+			struct way *w = &f->route[at->route].way[at->way++];
+
+			if (w->link)
+				return w;
+		}
+	return NULL;
+}
+
 bool flight_unsure(const struct flusher *f)
 {
-	for (unsigned i = 0; i < f->routes; i++)
-		for (unsigned k = 0; k < f->route[i].ways; k++) {
-			const struct way *w = &f->route[i].way[k];
-			enum step step = STEP_CONNECT;
+	const struct way *w;
 
-			if (!w->link || client_ehlo(link_client(w->link))->xonce)
-				continue;
-			(void)client_deadline(link_client(w->link), &step);
-			if (step == STEP_CONTENT)
-				return true;
-		}
+	for (struct cursor at = { 0 }; (w = next_way(f, &at));) {
+		const struct client *c = link_client(w->link);
+		enum step step = STEP_CONNECT;
+
+		if (client_ehlo(c)->xonce)
+			continue;
+		(void)client_deadline(c, &step);
+		if (step == STEP_CONTENT)
+			return true;
+	}
 	return false;
+}
+
+static void cut(struct way *w, int64_t now)
+{
+	client_cut(link_client(w->link), STEP_CONTENT, "the flusher had to end", now);
 }
 
 void flight_cut(struct flusher *f, int64_t now)
 {
-	for (unsigned i = 0; i < f->routes; i++)
-		for (unsigned k = 0; k < f->route[i].ways; k++)
-			if (f->route[i].way[k].link)
-				client_cut(link_client(f->route[i].way[k].link), STEP_CONTENT,
-					"the flusher had to end", now);
+	struct way *w;
+
+	for (struct cursor at = { 0 }; (w = next_way(f, &at));)
+		cut(w, now);
 }
 
 void flight_let_go(struct flusher *f, int64_t now)
 {
-	for (unsigned i = 0; i < f->routes; i++)
-		for (unsigned k = 0; k < f->route[i].ways; k++) {
-			struct way *w = &f->route[i].way[k];
+	struct way *w;
 
-			if (w->link && w->stalled && !client_content_out(link_client(w->link)))
-				client_cut(link_client(w->link), STEP_CONTENT,
-					"the flusher had to end", now);
-		}
+	for (struct cursor at = { 0 }; (w = next_way(f, &at));)
+		if (w->stalled && !client_content_out(link_client(w->link)))
+			cut(w, now);
 }
 
 bool flight_stalled(const struct flusher *f)
 {
-	for (unsigned i = 0; i < f->routes; i++)
-		for (unsigned k = 0; k < f->route[i].ways; k++)
-			if (f->route[i].way[k].link && f->route[i].way[k].stalled &&
-				client_content_out(link_client(f->route[i].way[k].link)))
-				return true;
+	const struct way *w;
+
+	for (struct cursor at = { 0 }; (w = next_way(f, &at));)
+		if (w->stalled && client_content_out(link_client(w->link)))
+			return true;
 	return false;
 }
 
 uint64_t flight_octets(const struct flusher *f)
 {
+	const struct way *w;
 	uint64_t sum = 0;
 
-	for (unsigned i = 0; i < f->routes; i++)
-		for (unsigned k = 0; k < f->route[i].ways; k++)
-			if (f->route[i].way[k].link)
-				sum += way_octets(&f->route[i].way[k]);
+	for (struct cursor at = { 0 }; (w = next_way(f, &at));)
+		sum += way_octets(w);
 	return sum;
 }

@@ -282,6 +282,8 @@ bool road_end_open(const struct relay_end *end, int64_t now);
 /* The relay failed: it is not asked for a while, at least ms. */
 void road_failed(struct flusher *f, struct route *r, struct relay_end *end,
 	const struct outcome *fault, int64_t ms, int64_t now);
+/* The pause after one of last_ms; 0: the first. */
+int64_t road_backoff(int64_t last_ms, int64_t most_ms);
 /* It asked us to wait. */
 void road_paused(struct route *r, struct relay_end *end, const char *why, int64_t ms, int64_t now);
 /* It answered: the faults before are history. */

@@ -133,6 +133,13 @@ static void set_reason(struct relay_end *end, const struct outcome *fault)
 	log_printable(span_of(line), end->reason, sizeof end->reason);
 }
 
+int64_t road_backoff(int64_t last_ms, int64_t most_ms)
+{
+	const int64_t ms = last_ms == 0 ? FLUSH_BACKOFF_MIN : last_ms * 2;
+
+	return ms < most_ms ? ms : most_ms;
+}
+
 void road_failed(struct flusher *f, struct route *r, struct relay_end *end,
 	const struct outcome *fault, int64_t ms, int64_t now)
 {
@@ -140,9 +147,7 @@ void road_failed(struct flusher *f, struct route *r, struct relay_end *end,
 
 	if (!road_end_open(end, now))
 		return; /* what was under way with it tells nothing new */
-	end->backoff_ms = end->backoff_ms == 0 ? FLUSH_BACKOFF_MIN : end->backoff_ms * 2;
-	if (end->backoff_ms > most)
-		end->backoff_ms = most;
+	end->backoff_ms = road_backoff(end->backoff_ms, most);
 	ms = ms < end->backoff_ms ? end->backoff_ms : ms < FLUSH_PAUSE_MAX ? ms : FLUSH_PAUSE_MAX;
 	end->resume_at = now + ms;
 	end->paused = false;

@@ -179,14 +179,6 @@ int journal_end(struct journal_job *job, struct err *e)
 	return job->result;
 }
 
-int journal_sending(struct journal *j, const struct journal_row *rows, unsigned n, struct err *e)
-{
-	struct journal_job job;
-
-	journal_begin(j, &job, rows, n);
-	return journal_end(&job, e);
-}
-
 int journal_refused(struct journal *j, const struct journal_row *rows, unsigned n, struct err *e)
 {
 	struct journal_job job;
@@ -195,36 +187,14 @@ int journal_refused(struct journal *j, const struct journal_row *rows, unsigned 
 	return journal_end(&job, e);
 }
 
-static void count_settled(struct journal *j, const struct journal_row *rows, unsigned n)
+void journal_settle(struct journal *j, struct journal_job *job, const struct journal_row *rows,
+	unsigned n, void (*then)(struct journal_job *job))
 {
 	pthread_mutex_lock(&j->lock);
 	for (unsigned i = 0; i < n; i++)
 		tally_add(
 			&j->tally, rows[i].m->client, rows[i].sent ? TALLY_SENT : TALLY_FAILED, 1);
 	pthread_mutex_unlock(&j->lock);
-}
-
-void journal_end_claims(struct journal *j, const struct journal_job *job)
-{
-	for (unsigned i = 0; i < job->n; i++)
-		claims_end(j->claims, job->rows[i].m, job->rows[i].i, job->rows[i].answer);
-}
-
-int journal_settle(struct journal *j, const struct journal_row *rows, unsigned n, struct err *e)
-{
-	struct journal_job job;
-
-	count_settled(j, rows, n);
-	ask(j, &job, rows, n, JOURNAL_ANSWERS);
-	int r = journal_end(&job, e);
-	journal_end_claims(j, &job);
-	return r;
-}
-
-void journal_settle_later(struct journal *j, struct journal_job *job,
-	const struct journal_row *rows, unsigned n, void (*then)(struct journal_job *job))
-{
-	count_settled(j, rows, n);
 	*job = (struct journal_job) { .rows = rows, .n = n, .what = JOURNAL_ANSWERS, .then = then };
 	journal_write(j, job);
 }

@@ -44,7 +44,7 @@ struct journal_row { /* a recipient that has a claim */
 	unsigned i;
 	const char *answer; /* for journal_settle and journal_refused */
 	bool sent;          /* for journal_settle: SES took it; else it refused it */
-	bool doubt;         /* for journal_sending: it is sent in spite of JOURNAL_DOUBT */
+	bool doubt;         /* for journal_begin: it is sent in spite of JOURNAL_DOUBT */
 };
 
 enum journal_what { JOURNAL_SENDING, JOURNAL_ANSWERS };
@@ -64,17 +64,14 @@ struct journal_job { /* something to be written; its owner's, but not touched un
 void journal_begin(
 	struct journal *j, struct journal_job *job, const struct journal_row *rows, unsigned n);
 int journal_end(struct journal_job *job, struct err *e);
-/* Both, one after the other. */
-int journal_sending(struct journal *j, const struct journal_row *rows, unsigned n, struct err *e);
 /* Writes that SES refused them, for now; they keep their claims, and will be sent again. */
 int journal_refused(struct journal *j, const struct journal_row *rows, unsigned n, struct err *e);
 /* Writes the answers and syncs, then lets the claims go, and answers their twins (not the rows'
- * own recipients). -1: it could not be written, and what was sent is in doubt. */
-int journal_settle(struct journal *j, const struct journal_row *rows, unsigned n, struct err *e);
-/* The same for one who does not wait: when it is done, or could not be, `then` is called with
- * `job`, by the journal's thread, which it must not hold up. */
-void journal_settle_later(struct journal *j, struct journal_job *job,
-	const struct journal_row *rows, unsigned n, void (*then)(struct journal_job *job));
+ * own recipients). Nobody waits for that: when it is done, `then` is called with `job`, by the
+ * journal's thread, which it must not hold up. job->result -1: it could not be written, and what
+ * was sent is in doubt. `job` and `rows` are the journal's until then. */
+void journal_settle(struct journal *j, struct journal_job *job, const struct journal_row *rows,
+	unsigned n, void (*then)(struct journal_job *job));
 /* Lets a claim go with nothing written: it was not sent, or is in doubt. Twins get the answer. */
 void journal_release(struct journal *j, struct message *m, unsigned i, const char *answer);
 

@@ -37,10 +37,6 @@ struct journal {
 	bool closing;
 };
 
-/* --- journal.c --- */
-/* What a job has settled is claimed no longer. */
-void journal_end_claims(struct journal *j, const struct journal_job *job);
-
 /* --- journal_write.c --- */
 /* Once the database is open, what is to be read and written before there is a thread; and then the
  * thread. 0 or -1. */

@@ -161,12 +161,19 @@ static void wait_for_work(struct journal *j)
 	}
 }
 
+/* What it has settled is claimed no longer. */
+static void end_claims(struct journal *j, const struct journal_job *job)
+{
+	for (unsigned i = 0; i < job->n; i++)
+		claims_end(j->claims, job->rows[i].m, job->rows[i].i, job->rows[i].answer);
+}
+
 static void tell_done(struct journal *j, struct journal_job *jobs)
 {
 	for (struct journal_job *next; jobs; jobs = next) {
 		next = jobs->next; /* gone once it is done */
 		if (jobs->then) {
-			journal_end_claims(j, jobs);
+			end_claims(j, jobs);
 			jobs->then(jobs);
 		} else {
 			sem_post(&jobs->done);

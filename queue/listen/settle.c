@@ -220,5 +220,5 @@ void settle(struct worker *w, struct attempt *a)
 		return;
 	}
 	message_ref(s->m);
-	journal_settle_later(w->l->journal, &s->job, s->rows, s->n, on_journal);
+	journal_settle(w->l->journal, &s->job, s->rows, s->n, on_journal);
 }

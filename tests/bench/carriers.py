@@ -12,6 +12,7 @@ import shutil
 import time
 
 import corpus
+import mta
 import parts
 import rivals
 from harness import Program, build_dir, run, wait_for
@@ -33,24 +34,10 @@ inet_interfaces = loopback-only
 inet_protocols = ipv4
 maillog_file = /dev/stdout
 """
-MASTER_CF = """
-pickup    unix  n - n 60 1 pickup
-cleanup   unix  n - n - 0 cleanup
-qmgr      unix  n - n 300 1 qmgr
-tlsmgr    unix  - - n 1000? 1 tlsmgr
-rewrite   unix  - - n - - trivial-rewrite
-bounce    unix  - - n - 0 bounce
-defer     unix  - - n - 0 bounce
-trace     unix  - - n - 0 bounce
-flush     unix  n - n 1000? 0 flush
-proxymap  unix  - - n - - proxymap
-smtp      unix  - - n - - smtp
-relay     unix  - - n - - smtp
-error     unix  - - n - - error
-retry     unix  - - n - - error
-anvil     unix  - - n - 1 anvil
-scache    unix  - - n - 1 scache
-postlog   unix-dgram n - n - 1 postlogd
+MASTER_CF = mta.POSTFIX_SERVICES + """
+pickup unix n - n 60 1 pickup
+relay unix - - n - - smtp
+anvil unix - - n - 1 anvil
 """
 
 

@@ -97,10 +97,7 @@ class Mta:
         return self.daemon.log if self.daemon else ""
 
 
-class Postfix(Mta):
-    users = {"postfix": 64101, "postdrop": 64102}
-    services = """
-pickup unix n - n 1 1 pickup
+POSTFIX_SERVICES = """
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
 tlsmgr unix - - n 1000? 1 tlsmgr
@@ -108,17 +105,24 @@ rewrite unix - - n - - trivial-rewrite
 bounce unix - - n - 0 bounce
 defer unix - - n - 0 bounce
 trace unix - - n - 0 bounce
-verify unix - - n - 1 verify
 flush unix n - n 1000? 0 flush
 proxymap unix - - n - - proxymap
 smtp unix - - n - - smtp
-lmtp unix - - n - - lmtp
-showq unix n - n - - showq
 error unix - - n - - error
 retry unix - - n - - error
-discard unix - - n - - discard
 scache unix - - n - 1 scache
 postlog unix-dgram n - n - 1 postlogd
+"""
+
+
+class Postfix(Mta):
+    users = {"postfix": 64101, "postdrop": 64102}
+    services = POSTFIX_SERVICES + """
+pickup unix n - n 1 1 pickup
+verify unix - - n - 1 verify
+lmtp unix - - n - - lmtp
+showq unix n - n - - showq
+discard unix - - n - - discard
 """
     settings = """
 compatibility_level = 3.6

@@ -72,18 +72,43 @@ static inline enum journal_says claim(
 	return journal_claim(w->journal, m, 0, answer, &e);
 }
 
+static inline int write_sending(struct world *w, const struct journal_row *row, struct err *e)
+{
+	struct journal_job job;
+
+	journal_begin(w->journal, &job, row, 1);
+	return journal_end(&job, e);
+}
+
 static inline void give_to_ses(struct world *w, struct message *m, bool doubt)
 {
 	struct journal_row row = { .m = m, .doubt = doubt };
 
-	assert_int_equal(journal_sending(w->journal, &row, 1, NULL), 0);
+	assert_int_equal(write_sending(w, &row, NULL), 0);
+}
+
+struct awaited {
+	struct journal_job job;
+	sem_t written;
+};
+
+static inline void on_written(struct journal_job *job)
+{
+	sem_post(&((struct awaited *)job)->written);
 }
 
 static inline void settle(struct world *w, struct message *m, const char *answer)
 {
 	struct journal_row row = { .m = m, .answer = answer, .sent = answer[0] == '2' };
 
-	assert_int_equal(journal_settle(w->journal, &row, 1, NULL), 0);
+	struct awaited a;
+
+	sem_init(&a.written, 0, 0);
+	journal_settle(w->journal, &a.job, &row, 1, on_written);
+	while (sem_wait(&a.written) < 0)
+		;
+	sem_destroy(&a.written);
+	assert_int_equal(a.job.result, 0);
 }
 
 static inline void by_hand(struct world *w, const char *statement)

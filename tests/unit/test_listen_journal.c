@@ -198,10 +198,10 @@ static void test_a_write_that_fails(void **state)
 
 	assert_int_equal(claim(w, m, answer), JOURNAL_SEND);
 	m->rcpt[0].once[31] = '\0';
-	assert_int_equal(journal_sending(w->journal, &row, 1, &e), -1);
+	assert_int_equal(write_sending(w, &row, &e), -1);
 	assert_true(e.text[0] != '\0');
 	m->rcpt[0].once[31] = '1';
-	assert_int_equal(journal_sending(w->journal, &row, 1, &e), 0); /* and the next one works */
+	assert_int_equal(write_sending(w, &row, &e), 0); /* and the next one works */
 	settle(w, m, "250 2.0.0 Ok 1");
 	message_unref(m);
 }
