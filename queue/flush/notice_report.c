@@ -28,29 +28,36 @@ static const struct {
 		"not send it again: it is still being tried." },
 };
 
-/* Words, with `fold` where a line would get too long; `at` octets stand on the line already. */
+/* The next word of *rest; what is longer than a line may be is several. */
+static struct span take_word(struct span *rest)
+{
+	struct span word;
+	size_t n = 0;
+
+	while (rest->n > 0 && rest->p[0] == ' ')
+		*rest = span_from(*rest, 1);
+	while (n < rest->n && n < WORD_MAX && rest->p[n] != ' ')
+		n++;
+	word = span_make(rest->p, n);
+	*rest = span_from(*rest, n);
+	return word;
+}
+
+/* Words, with `fold` where a line would get too long; `at` octets stand on the line already. Blanks
+ * are one: a line of nothing else would be the end of a header to some. */
 static void add_folded(struct buf *out, struct span s, size_t at, const char *fold)
 {
-	bool first = true;
+	const char *between = "";
 
-	for (struct span rest = s; rest.n > 0; first = false) {
-		long blank = span_find(rest, ' ');
-		size_t n = blank < 0 ? rest.n : (size_t)blank;
-		if (n > WORD_MAX)
-			n = WORD_MAX;
-		if (!first && at + 1 + n > LINE) {
-			buf_add_str(out, fold);
-			at = strlen(fold);
-		} else if (!first) {
-			buf_add_char(out, ' ');
-			at++;
+	for (struct span word; (word = take_word(&s)).n > 0; between = " ") {
+		if (*between && at + 1 + word.n > LINE) {
+			between = fold;
+			at = 0;
 		}
-		for (size_t i = 0; i < n; i++)
-			buf_add_char(out, rest.p[i] >= ' ' && rest.p[i] <= '~' ? rest.p[i] : '?');
-		at += n;
-		rest = span_from(rest, n);
-		if (rest.n > 0 && rest.p[0] == ' ')
-			rest = span_from(rest, 1);
+		buf_add_str(out, between);
+		for (size_t i = 0; i < word.n; i++)
+			buf_add_char(out, word.p[i] > ' ' && word.p[i] <= '~' ? word.p[i] : '?');
+		at += strlen(between) + word.n;
 	}
 }
 
@@ -69,17 +76,28 @@ static bool expired(const struct untold_rcpt *r)
 	return !r->by_hand && r->code < 500;
 }
 
-/* "5.1.1" of "550 5.1.1 no such user", when it is of that class. */
+/* How many digits it begins with, from one to three; else 0. */
+static size_t digits(const char *s)
+{
+	const size_t n = strspn(s, "0123456789");
+
+	return n <= 3 ? n : 0;
+}
+
+/* "5.1.1" of "550 5.1.1 no such user" (RFC 3463 section 2), when it is of that class. */
 static bool find_status(const char *reply, char class, char out[12])
 {
-	const char *at = reply;
-	size_t n;
+	const char *at = reply + 4;
+	size_t subject, detail, n;
 
-	if (strspn(reply, "0123456789") != 3 || reply[3] != ' ')
+	if (strspn(reply, "0123456789") != 3 || reply[3] != ' ' || at[0] != class || at[1] != '.')
 		return false;
-	at += 4;
-	n = strcspn(at, " ");
-	if (n < 5 || n > 9 || at[0] != class || at[1] != '.' || strspn(at, "0123456789.") != n)
+	subject = digits(at + 2);
+	if (subject == 0 || at[2 + subject] != '.')
+		return false;
+	detail = digits(at + 3 + subject);
+	n = 3 + subject + detail;
+	if (detail == 0 || (at[n] != ' ' && at[n] != '\0'))
 		return false;
 	memcpy(out, at, n);
 	out[n] = '\0';
@@ -110,12 +128,17 @@ static struct span host_of(const char *relay)
 	return span_make(s.p, n > 0 ? n - 1 : s.n);
 }
 
-static bool is_literal(struct span host)
+/* As an address of mail has it (RFC 5321 section 4.1.3). */
+static void add_host(struct buf *out, struct span host)
 {
+	bool is_ipv4 = true;
+
 	for (size_t i = 0; i < host.n; i++)
-		if (!(host.p[i] >= '0' && host.p[i] <= '9') && host.p[i] != '.')
-			return false;
-	return host.n > 0;
+		is_ipv4 &= (host.p[i] >= '0' && host.p[i] <= '9') || host.p[i] == '.';
+	if (host.p[0] == '[')
+		buf_printf(out, "[IPv6:%.*s", (int)host.n - 1, host.p + 1);
+	else
+		buf_printf(out, is_ipv4 ? "[%.*s]" : "%.*s", (int)host.n, host.p);
 }
 
 /* Octets as they were before they were made xtext, where that can be shown. */
@@ -197,11 +220,11 @@ static void add_recipient(
 	}
 	buf_printf(out, "Final-Recipient: rfc822; %s\r\nAction: %s\r\nStatus: %s\r\n", r->address,
 		kinds[n->kind].action, status_of(n->kind, r, status));
-	if (host.n > 0)
-		buf_printf(out,
-			is_literal(host) ? "Remote-MTA: dns; [%.*s]\r\n"
-					 : "Remote-MTA: dns; %.*s\r\n",
-			(int)host.n, host.p);
+	if (host.n > 0) {
+		buf_add_str(out, "Remote-MTA: dns; ");
+		add_host(out, host);
+		buf_add_str(out, "\r\n");
+	}
 	/* What is not an answer of SMTP's is told in the text alone. */
 	if (r->code > 0 && !(n->kind == NOTICE_FAILED && r->by_hand)) {
 		buf_add_str(out, "Diagnostic-Code: smtp; ");
@@ -282,8 +305,12 @@ static bool is_message_id(const char *s)
 {
 	const size_t n = strlen(s);
 
-	return n > 2 && n < 900 && s[0] == '<' && s[n - 1] == '>' && !strpbrk(s + 1, "< ") &&
-	       strchr(s, '>') == s + n - 1;
+	if (n < 3 || n >= 900 || s[0] != '<' || s[n - 1] != '>')
+		return false;
+	for (size_t i = 1; i < n - 1; i++)
+		if (s[i] <= ' ' || s[i] > '~' || s[i] == '<' || s[i] == '>')
+			return false;
+	return true;
 }
 
 static void add_header(const struct notice_report *n, const struct notice_made *made,

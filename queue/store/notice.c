@@ -59,9 +59,22 @@ static int64_t read_int(sqlite3_stmt *q, int col, int64_t hi)
 	return store_int(q, col, 0, hi, &v) ? v : 0;
 }
 
-static int read_message(struct store *s, struct untold *u, struct err *e)
+static bool is_address(struct span s)
 {
 	struct address a;
+	return address_parse(s, &a, NULL) == 0;
+}
+
+/* What is not of that kind, whoever wrote it: none. */
+static void read_if(sqlite3_stmt *q, int col, bool (*is)(struct span s), char *out, size_t size)
+{
+	store_copy(q, col, out, size);
+	if (!is(span_of(out)))
+		out[0] = '\0';
+}
+
+static int read_message(struct store *s, struct untold *u, struct err *e)
+{
 	char ret[8];
 	sqlite3_stmt *q = db_stmt(&s->db, SQL_UNTOLD_MESSAGE);
 	sqlite3_bind_int64(q, 1, u->message);
@@ -69,16 +82,14 @@ static int read_message(struct store *s, struct untold *u, struct err *e)
 	if (r <= 0)
 		return r;
 	u->submitted = read_int(q, 0, STORE_TIME_MAX);
-	store_copy(q, 1, u->sender, sizeof u->sender);
+	read_if(q, 1, is_address, u->sender, sizeof u->sender);
 	store_copy(q, 2, u->message_id, sizeof u->message_id);
-	store_copy(q, 3, u->envid, sizeof u->envid);
+	read_if(q, 3, dsn_is_envid, u->envid, sizeof u->envid);
 	store_copy(q, 4, ret, sizeof ret);
 	u->headers_only = strcmp(ret, "HDRS") == 0;
 	u->notice = read_int(q, 5, 1) != 0;
 	u->open = sqlite3_column_int(q, 6);
 	sqlite3_reset(q);
-	if (u->sender[0] && address_parse(span_of(u->sender), &a, NULL) < 0)
-		u->sender[0] = '\0';
 	return 1;
 }
 
@@ -87,9 +98,9 @@ static int read_rcpt(sqlite3_stmt *q, struct untold_rcpt *r, struct err *e)
 	struct span reply = { "", 0 };
 	*r = (struct untold_rcpt) { .recipient = sqlite3_column_int64(q, 0),
 		.version = sqlite3_column_int64(q, 1) };
-	store_copy(q, 2, r->address, sizeof r->address);
+	read_if(q, 2, is_address, r->address, sizeof r->address);
 	store_copy(q, 3, r->notify, sizeof r->notify);
-	store_copy(q, 4, r->orcpt, sizeof r->orcpt);
+	read_if(q, 4, dsn_is_orcpt, r->orcpt, sizeof r->orcpt);
 	r->code = (int)read_int(q, 5, 599);
 	if (!store_text(q, 6, REPLY_TEXT_MAX + 32, &reply))
 		reply.n = 0;

@@ -102,6 +102,54 @@ static void changed_by_hand_meanwhile(void **state)
 	store_untold_done(&u);
 }
 
+/* C13: what the schema would not have allowed is none. */
+static void values_of_the_wrong_kind(void **state)
+{
+	static const char *const spoil[] = {
+		"update message set sender='a@b'||char(13,10)||'x: y'",
+		"update message set envid='a'||char(10)||'b'",
+		"update message set envid='+zz'",
+		"update message set ret=x'00', notice=-1, submitted=-1",
+		"update recipient set address='a@b'||char(13,10)||'Action: relayed'",
+		"update recipient set address=x'6140620063', orcpt=9",
+		"update recipient set orcpt='rfc822'||char(10)||'Action: x;a'",
+		"update recipient set orcpt='no-type', notify=hex(zeroblob(50))",
+		"update recipient set last_reply=hex(zeroblob(4000)), last_code=-1",
+		"update recipient set last_reply=NULL, last_code='x'",
+		"update recipient set settled='x', since=-9, last_code=600",
+		"update attempt set at='x', relay=hex(zeroblob(400))",
+	};
+	struct fixture *f = *state;
+	by_hand(f, "pragma ignore_check_constraints=1; pragma writable_schema=1;"
+		   "update sqlite_master set sql=replace(sql,' NOT NULL','')"
+		   " where name in ('message','recipient','attempt')");
+	for (size_t i = 0; i < sizeof spoil / sizeof *spoil; i++) {
+		struct err e = { 0 };
+		struct untold u;
+		fixture_close(f);
+		fixture_open(f);
+		by_hand(f, "pragma ignore_check_constraints=1");
+		sqlite3_db_config(f->hand, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
+		by_hand(f, "delete from message; delete from recipient; delete from content");
+		struct fixture_mail x;
+		fixture_mail(&x, "x", "a@x.example", NULL);
+		const int64_t id = fixture_put(f, &x.m);
+		by_hand(f, "update recipient set state='failed', settled=1");
+		by_hand(f, spoil[i]);
+		assert_int_equal(store_untold_load(f->s, id, NOTICE_FAILED, 0, &u, &e), 1);
+		const struct untold_rcpt *r = u.rcpt;
+		const char *const text[] = { u.sender, u.envid, r->address, r->orcpt, r->notify,
+			r->relay, r->reply };
+		for (size_t k = 0; k < sizeof text / sizeof *text; k++)
+			assert_null(strpbrk(text[k], "\r\n"));
+		assert_true(r->code == 0 && u.submitted >= 0 && r->since >= 0 && r->settled >= 0);
+		assert_true(!u.notice && !u.headers_only && !*u.envid && !*r->orcpt);
+		assert_true(strlen(u.sender) == 0 || strcmp(u.sender, "sender@example.com") == 0);
+		assert_true(strlen(r->address) == 0 || strcmp(r->address, "a@x.example") == 0);
+		store_untold_done(&u);
+	}
+}
+
 static void late_is_walked_in_pages(void **state)
 {
 	struct fixture *f = *state;
@@ -191,6 +239,7 @@ int main(void)
 		unit(found_by_an_index_of_its_own),
 		unit(told_once),
 		unit(changed_by_hand_meanwhile),
+		unit(values_of_the_wrong_kind),
 		unit(late_is_walked_in_pages),
 		unit(killed_at_every_call),
 	};
