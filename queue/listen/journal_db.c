@@ -51,7 +51,8 @@ static const char *const sql[STATEMENTS] = {
 		   "unanswered=unanswered+?7,resent=resent+?8"),
 	[PRUNE] = ("DELETE FROM once WHERE (client,token) IN"
 		   " (SELECT client,token FROM once WHERE until<?1 ORDER BY until LIMIT ?2)"),
-	[PRUNE_TALLY] = "DELETE FROM tally WHERE hour<?1",
+	[PRUNE_TALLY] = ("DELETE FROM tally WHERE (hour,client) IN"
+			 " (SELECT hour,client FROM tally WHERE hour<?1 ORDER BY hour LIMIT ?2)"),
 };
 
 static int on_wal(void *arg, sqlite3 *handle, const char *name, int pages)
@@ -265,31 +266,40 @@ void journal_db_rollback(struct journal_db *j)
 		(void)run(j, db_stmt(&j->db, ROLLBACK), NULL);
 }
 
+/* A few of those before it. 1: there may be more; 0; -1. */
+static int prune_some(struct journal_db *j, int which, int64_t before, struct err *e)
+{
+	sqlite3_stmt *s = db_stmt(&j->db, (unsigned)which);
+
+	sqlite3_bind_int64(s, 1, before);
+	sqlite3_bind_int64(s, 2, PRUNE_ROWS);
+	if (run(j, s, e) < 0)
+		return -1;
+	return sqlite3_changes(j->db.handle) == PRUNE_ROWS;
+}
+
 /* Rows of random tokens lie on pages all over the file, so a step ends by the clock. */
-static int prune_rows(struct journal_db *j, int64_t ran, bool *ret_more, struct err *e)
+static int prune_rows(struct journal_db *j, int64_t ran, struct err *e)
 {
 	int64_t enough = clock_mono_ms() + PRUNE_MS;
+	int more;
 
 	do {
-		sqlite3_stmt *s = db_stmt(&j->db, PRUNE);
-		sqlite3_bind_int64(s, 1, ran);
-		sqlite3_bind_int64(s, 2, PRUNE_ROWS);
-		if (run(j, s, e) < 0)
-			return -1;
-		*ret_more = sqlite3_changes(j->db.handle) == PRUNE_ROWS;
-	} while (*ret_more && clock_mono_ms() < enough);
-	return 0;
+		more = prune_some(j, PRUNE, ran, e);
+	} while (more > 0 && clock_mono_ms() < enough);
+	return more;
 }
 
 int journal_db_prune(struct journal_db *j, struct journal_age before, bool *ret_more, struct err *e)
 {
 	if (journal_db_begin(j, e) < 0)
 		return -1;
-	sqlite3_stmt *s = db_stmt(&j->db, PRUNE_TALLY);
-	sqlite3_bind_int64(s, 1, before.hour);
-	if (run(j, s, e) < 0 || prune_rows(j, before.ran, ret_more, e) < 0) {
+	int hours = prune_some(j, PRUNE_TALLY, before.hour, e);
+	int rows = hours < 0 ? -1 : prune_rows(j, before.ran, e);
+	if (rows < 0) {
 		journal_db_rollback(j);
 		return -1;
 	}
+	*ret_more = hours > 0 || rows > 0;
 	return journal_db_commit(j, e);
 }

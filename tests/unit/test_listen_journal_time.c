@@ -76,6 +76,43 @@ static void test_pruned(void **state)
 	assert_int_equal(says_of(w, "1"), JOURNAL_SEND);
 }
 
+#define OLD_ROWS  20000
+#define OLD_HOURS 5000
+
+/* Much that is old at once, as after keep_journal was made shorter: mail never waits for more than
+ * one small step. */
+static void test_pruned_in_small_steps(void **state)
+{
+	static const char fill[] =
+		"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<20000) "
+		"INSERT INTO once SELECT 'a',lower(hex(randomblob(16))),'sent',1,i,0,'r@x','M1',"
+		"'250 2.0.0 Ok 0106-1' FROM n;"
+		"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<5000) "
+		"INSERT INTO tally SELECT i,'a',1,0,0,0,0,0 FROM n";
+	const struct journal_age before = { OLD_ROWS / 2, OLD_HOURS / 2 };
+	struct world *w = *state;
+	struct journal_db db;
+	struct err e = { 0 };
+	int64_t rows = OLD_ROWS, hours = OLD_HOURS;
+	bool more = true;
+
+	by_hand(w, fill);
+	assert_int_equal(journal_db_open(&db, w->path, false, &e), 0);
+	while (more) {
+		int64_t had_rows = rows, had_hours = hours;
+		assert_int_equal(journal_db_prune(&db, before, &more, &e), 0);
+		assert_int_equal(db_pragma(&db.db, "SELECT count(*) FROM once", &rows, &e), 0);
+		assert_int_equal(db_pragma(&db.db, "SELECT count(*) FROM tally", &hours, &e), 0);
+		assert_in_range(had_rows - rows, 0, OLD_ROWS / 10);
+		assert_in_range(had_hours - hours, 0, OLD_HOURS / 10);
+		assert_true(!more || had_rows > rows || had_hours > hours);
+	}
+	journal_db_close(&db);
+	/* what is not old is there: until and hour are its first moments */
+	assert_int_equal(rows, OLD_ROWS / 2 + 1);
+	assert_int_equal(hours, OLD_HOURS / 2 + 1);
+}
+
 /* F8, C12: the clock jumps, while it runs and in between: nothing is forgotten before its time. The
  * thread prunes when it starts. */
 static void test_the_clock_jumps(void **state)
@@ -273,6 +310,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_pruned),
+		TEST(test_pruned_in_small_steps),
 		TEST(test_the_clock_jumps),
 		TEST(test_a_shorter_memory),
 		TEST(test_an_old_backup),
