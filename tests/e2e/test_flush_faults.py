@@ -6,10 +6,10 @@ import os
 import signal
 import socket
 import sqlite3
-import threading
 import time
 
 import pytest
+from hostile import Hostile, Trick
 
 MAIL = "To: {}\nFrom: sender@example.com\nSubject: s\n\nbody {}\n"
 SPIN = 0.1  # of a processor, of which waiting takes nothing, and a busy machine may give us little
@@ -42,47 +42,24 @@ def load(program, seconds=1.0):
     return (processor_seconds(program.pid) - before) / seconds
 
 
-class ShortPatience:
-    """An LMTP relay that takes LHLO and then closes: at once, or at the first MAIL."""
-
-    def __init__(self, at_mail):
-        self.at_mail, self.connections = at_mail, 0
-        self.socket = socket.create_server(("127.0.0.1", 0))
-        self.url = f"lmtp://127.0.0.1:{self.socket.getsockname()[1]}"
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def _serve(self):
-        with contextlib.suppress(OSError):
-            while True:
-                peer, _ = self.socket.accept()
-                self.connections += 1
-                threading.Thread(target=self._talk, args=(peer,), daemon=True).start()
-
-    def _talk(self, peer):
-        with peer, contextlib.suppress(OSError):
-            peer.sendall(b"220 here\r\n")
-            peer.recv(1000)
-            peer.sendall(b"250-here\r\n250 PIPELINING\r\n")
-            if self.at_mail:
-                peer.recv(1000)
-            else:
-                time.sleep(0.01)
-
-    def close(self):
-        self.socket.close()
-
-
 @pytest.fixture
 def short_patience():
+    """short_patience(at): an LMTP relay that answers LHLO well and then closes: at once, or at MAIL."""
     made = []
 
-    def make(at_mail):
-        made.append(ShortPatience(at_mail))
+    def make(at):
+        offer = b"250-here\r\n250 PIPELINING\r\n"
+        end = {"ehlo1": Trick(offer, then="close"), "mail": Trick(then="close")}[at]
+        made.append(Hostile("group", trick=lambda step, _: end if step == at else None))
         return made[-1]
 
     yield make
     for one in made:
         one.close()
+
+
+def lmtp(far):
+    return f"lmtp://127.0.0.1:{far.port}"
 
 
 def test_a_relay_that_never_greets_is_a_fault_within_a_flushers_life(queue):
@@ -144,23 +121,23 @@ def test_no_spin_while_the_road_is_paused(queue, ses):
 
 
 def test_who_closes_idle_connections_is_not_asked_again_at_once(queue, short_patience):
-    relay = short_patience(at_mail=False)
+    relay = short_patience("ehlo1")
     queue.write(linger="30s")
-    queue.relay(relay.url)
+    queue.relay(lmtp(relay))
     queue.flusher()
     time.sleep(1.5)
-    assert 1 <= relay.connections <= 2
+    assert 1 <= len(relay.sessions) <= 2
 
 
 def test_backoff_grows_while_no_message_is_answered(queue, short_patience):
     """A peer that greets well and then closes is a fault of the road like any other (D14)."""
-    relays = [short_patience(at_mail=True), short_patience(at_mail=True)]
+    relays = [short_patience("mail"), short_patience("mail")]
     queue.write(linger="30s", retry_min="1s", retry_max="1s")
-    queue.relay(*[r.url for r in relays])
+    queue.relay(*map(lmtp, relays))
     put(queue, 20)
     queue.flusher()
     time.sleep(4)
-    assert 2 <= sum(r.connections for r in relays) <= 6, "at 0, 1 and 3 s, two each"
+    assert 2 <= sum(len(r.sessions) for r in relays) <= 6, "at 0, 1 and 3 s, two each"
     assert queue.states() == {"queued": 20}
 
 

@@ -8,11 +8,11 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 
 import pytest
 from dialogue import BODY, Dialogue, mail, token
-from harness import ROOT, not_here, run, wait_for
+from harness import ROOT, not_here, run
+from restarts import Bringing
 
 # As systemd starts a service with sockets: descriptor 3 and on, and whom they are for.
 ACTIVATED = """import os, sys
@@ -42,60 +42,35 @@ def test_a_restart_refuses_no_connection(listener, ses):
     near = activated(listener, sock, far.url)
     near.ports["plain"] = sock.getsockname()[1]
     near.start()
-    stop, connects, sent, faults = threading.Event(), [], [], []
 
-    def one_message(once, address):
-        client = Dialogue(near.port, greeting=False)  # a refusal is an exception here
-        connects.append(1)
+    def send(to, once):
+        client = Dialogue(near.port, greeting=False)
         code = client.reply()[0]
         if code == 220:
             code = client.say("LHLO test")[0]
         if code == 250:
-            client.send(*mail(BODY, (address, once)))
+            client.send(*mail(BODY, (to, once)))
             code = client.replies(3)[2][0]
         client.close()
         return code
 
-    def bring(who):
-        count = 0
-        while not stop.is_set():
-            once, address = token(), f"b{who}.{count}@example.org"
-            count += 1
-            while True:
-                try:
-                    if one_message(once, address) == 250:
-                        break
-                except (EOFError, ConnectionResetError):
-                    continue  # it was being served when the old one went; again
-                except OSError as fault:
-                    faults.append(fault)
-                    return
-            sent.append(address)
-
-    threads = [threading.Thread(target=bring, args=(who,)) for who in range(4)]
-    for thread in threads:
-        thread.start()
-    for _ in range(3):
-        before = len(sent)
-        wait_for(lambda: len(sent) > before + 20)
+    def restart():
         assert near.stop() == 0
         near.start()
-    before = len(sent)
-    wait_for(lambda: len(sent) > before + 20 or faults)
-    stop.set()
-    for thread in threads:
-        thread.join()
+
+    clients = Bringing(send, 4)
+    clients.during(restart, between=20)
     sock.close()
-    assert not faults
-    assert sorted(m["recipients"][0] for m in far.messages) == sorted(sent)
+    assert not clients.refused
+    assert sorted(m["recipients"][0] for m in far.messages) == sorted(clients.sent)
 
 
-def test_without_the_socket_a_connection_is_refused(plain):
+def test_without_the_socket_a_restart_refuses_some(plain):
     """The control of the test above."""
     near = plain()
-    assert near.stop() == 0
-    with pytest.raises(ConnectionRefusedError):
-        Dialogue(near.port)
+    clients = Bringing(lambda to, once: Dialogue(near.port).say("NOOP")[0], 1)
+    clients.during(near.stop, times=1, between=0)
+    assert [type(why) for why in clients.refused] == [ConnectionRefusedError]
 
 
 @pytest.mark.parametrize("how", ["another port", "not listening"])

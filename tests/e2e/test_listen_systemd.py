@@ -3,7 +3,6 @@ restart, reload, and what happens when it is killed."""
 
 import hashlib
 import re
-import ssl
 import threading
 
 import booted
@@ -12,6 +11,7 @@ from dialogue import BODY, Dialogue, mail, token
 from harness import not_here, wait_for
 from parts import CLIENT, CLIENT_PASSWORD, Ses, SES_PASSWORD, SES_USER
 from peers import free_port
+from restarts import Bringing
 
 SERVICE, SOCKET = "cenmail-listen.service", "cenmail-listen.socket"
 
@@ -111,40 +111,10 @@ def test_it_is_up_in_its_sandbox_and_sends(machine):
 
 def test_a_restart_refuses_no_connection(machine):
     """Clients connect all the time while the service is restarted: each gets its message through."""
-    stop, sent, faults = threading.Event(), [], []
-
-    def bring(who):
-        for n in range(10000):
-            if stop.is_set():
-                return
-            once, to = token(), f"r{who}.{n}@example.org"
-            while True:
-                try:
-                    if send(machine, to, once) == 250:
-                        break
-                except (EOFError, ConnectionResetError, ssl.SSLError):
-                    continue  # it was being served when the old one went; again
-                except OSError as fault:
-                    faults.append(fault)
-                    return
-            sent.append(to)
-
-    threads = [threading.Thread(target=bring, args=(who,)) for who in range(3)]
-    for thread in threads:
-        thread.start()
-    try:
-        for _ in range(3):
-            before = len(sent)
-            wait_for(lambda: len(sent) > before + 5 or faults)
-            machine.systemctl("restart", SERVICE)
-        before = len(sent)
-        wait_for(lambda: len(sent) > before + 5 or faults)
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
-    assert not faults
-    assert [len(sent_to(machine, to)) for to in sent] == [1] * len(sent)
+    clients = Bringing(lambda to, once: send(machine, to, once))
+    clients.during(lambda: machine.systemctl("restart", SERVICE), between=5)
+    assert not clients.refused
+    assert [len(sent_to(machine, to)) for to in clients.sent] == [1] * len(clients.sent)
     assert machine.show(SERVICE, "Result") == "success"
 
 

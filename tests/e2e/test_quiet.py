@@ -1,47 +1,10 @@
 """Under cron nothing is printed, when all is well and when the road is down, or cron would mail it
 through us; and no fault of the road ages or bounces mail (D7)."""
 
-import contextlib
-import socket
-import threading
-
 import pytest
+from hostile import Hostile, Trick
 
 MAIL = "To: r@example.net\nFrom: sender@example.com\nSubject: s\n\nbody\n"
-
-
-class Says:
-    """A peer that says this to whoever comes, reads a line where it has more to say, and closes."""
-
-    def __init__(self, *words):
-        self.words = words
-        self.socket = socket.create_server(("127.0.0.1", 0))
-        self.port = self.socket.getsockname()[1]
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def _serve(self):
-        with contextlib.suppress(OSError):
-            while True:
-                peer, _ = self.socket.accept()
-                with peer, contextlib.suppress(OSError):
-                    peer.settimeout(10)
-                    for i, one in enumerate(self.words):
-                        if i > 0 and not peer.recv(4096):
-                            break
-                        peer.sendall(one)
-
-
-@pytest.fixture
-def says():
-    made = []
-
-    def start(*words):
-        made.append(Says(*words))
-        return made[-1]
-
-    yield start
-    for one in made:
-        one.socket.close()
 
 
 def quiet_run(queue):
@@ -51,27 +14,32 @@ def quiet_run(queue):
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
-GREETING, EHLO = b"220 here\r\n", b"250-here\r\n250 PIPELINING\r\n"
-
-
 def test_all_is_well(queue, ses):
     queue.relay(ses().url)
     quiet_run(queue)
     assert queue.states() == {"sent": 1}
 
 
-@pytest.mark.parametrize("words", [
-    [b""], [b"421 4.3.2 too many\r\n"], [b"554 5.7.1 go away\r\n"], [b"\x16\x03\x01\x00garbage\r\n"],
-    [b"220-no end\r\n" * 50], [b"220 \x00\r\n"], [GREETING, b""], [GREETING, b"421 4.3.2 stopping\r\n"],
-    [GREETING, b"451 4.3.0 no\r\n"], [GREETING, b"554 5.3.0 no\r\n"], [GREETING, b"250 ok\n250 bare\n"],
-    [GREETING, EHLO, b"", b""], [GREETING, EHLO, b"421 4.3.2 stopping\r\n"],
-    [GREETING, EHLO, b"503 5.5.1 order\r\n"], [GREETING, EHLO, b"250 ok\r\n250 ok\r\n"],
-    [GREETING, EHLO, b"rubbish\r\n"]], ids=lambda w: repr(b"|".join(w)[-30:]))
+@pytest.mark.parametrize("step, say", [
+    ("greeting", b""), ("greeting", b"421 4.3.2 too many\r\n"), ("greeting", b"554 5.7.1 go away\r\n"),
+    ("greeting", b"\x16\x03\x01\x00garbage\r\n"), ("greeting", b"220-no end\r\n" * 50),
+    ("greeting", b"220 \x00\r\n"), ("ehlo1", b""), ("ehlo1", b"421 4.3.2 stopping\r\n"),
+    ("ehlo1", b"451 4.3.0 no\r\n"), ("ehlo1", b"554 5.3.0 no\r\n"), ("ehlo1", b"250 ok\n250 bare\n"),
+    ("mail", b""), ("mail", b"421 4.3.2 stopping\r\n"), ("mail", b"503 5.5.1 order\r\n"),
+    ("mail", b"250 ok\r\n250 ok\r\n"), ("mail", b"rubbish\r\n")], ids=lambda a: repr(a[-20:]))
 @pytest.mark.parametrize("scheme", ["lmtp", "smtp"])
-def test_a_peer_that_fails(queue, says, scheme, words):
-    queue.relay(f"{scheme}://127.0.0.1:{says(*words).port}")
+def test_a_peer_that_fails(queue, scheme, step, say):
+    played = []
+
+    def trick(at, _):
+        played.append(at)
+        return Trick(say, then="close") if at == step else None
+
+    far = Hostile("group", trick=trick)
+    queue.relay(f"{scheme}://127.0.0.1:{far.port}")
     quiet_run(queue)
-    assert queue.states() == {"queued": 1}
+    far.close()
+    assert queue.states() == {"queued": 1} and step in played and not far.taken
 
 
 @pytest.mark.parametrize("relay", ["lmtp://127.0.0.1:1", "lmtp://no-such-host.invalid:24",

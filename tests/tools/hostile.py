@@ -1,5 +1,5 @@
 """A next hop that does as SMTP or LMTP asks, but for one moment at which it plays a trick. It keeps
-the books: what it took, from whom, for whom, and what it said of it."""
+the books: what it took, from whom, for whom, over which connection, and what was said to it."""
 
 import contextlib
 import dataclasses
@@ -43,7 +43,8 @@ class Over(Exception):
 class Hostile:
     """One listening socket. trick(step, who): a Trick, or None for the good answer. The steps:
     tls greeting ehlo1 starttls ehlo2 auth mail rcpt data content rset quit; who: the sender of MAIL
-    and of the content under SMTP, else the recipient."""
+    and of the content under SMTP, else the recipient. Who wants to know the connection as well
+    overrides play()."""
 
     def __init__(self, kind="step", certificate=None, trick=None, offers=None, address="127.0.0.1"):
         self.kind, self.lmtp, self.certificate = kind, kind == "xonce", certificate
@@ -52,7 +53,7 @@ class Hostile:
         self.taken, self.journal, self.said = [], {}, []
         self.empty = None  # a list: DATA for nobody gets 354, and what comes is kept here
         self.ignores_rset = False  # says 250, and the transaction stays
-        self.connections = 0
+        self.sessions = []  # of all connections, in their order
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self.socket = socket.create_server((address, 0), family=family)
         self.address, self.port = address, self.socket.getsockname()[1]
@@ -74,30 +75,44 @@ class Hostile:
         with contextlib.suppress(OSError):
             while True:
                 peer, _ = self.socket.accept()
-                self.connections += 1
-                threading.Thread(target=self._serve, args=(peer,), daemon=True).start()
+                peer.settimeout(60)
+                peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                one = Session(self, peer, self.open)
+                self.sessions.append(one)
+                self._open.add(one)
+                threading.Thread(target=self._serve, args=(one,), daemon=True).start()
 
-    def _serve(self, peer):
-        peer.settimeout(60)
-        self._open.add(peer)
-        with contextlib.suppress(OSError, Over), peer:
-            Session(self, peer).run()
-        self._open.discard(peer)
+    def _serve(self, session):
+        with contextlib.suppress(OSError, Over):
+            session.run()
+        session.raw.close()
+        self._open.discard(session)
+
+    @property
+    def open(self):
+        """How many connections there are."""
+        return len(self._open)
+
+    def play(self, step, who, session):
+        """What is done there, over that connection."""
+        return self.trick(step, who)
 
     def close(self):
         """No more of it, as when a host goes down."""
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
         self.socket.close()
-        for peer in list(self._open):
+        for session in list(self._open):
             with contextlib.suppress(OSError):
-                peer.shutdown(socket.SHUT_RDWR)
+                session.raw.shutdown(socket.SHUT_RDWR)
 
 
 class Session:
-    def __init__(self, far, peer):
+    """One connection. beside: how many there were already; took: contents so far."""
+
+    def __init__(self, far, peer, beside):
         self.far, self.raw, self.sock, self.data = far, peer, peer, b""
-        self.secure, self.hellos = False, 0
+        self.secure, self.beside, self.took = False, beside, 0
         self.reset()
 
     def reset(self):
@@ -146,7 +161,10 @@ class Session:
 
     def answer(self, step, who, good):
         """Whether it was a yes."""
-        return self.play(self.far.trick(step, who), good)
+        return self.play(self.trick(step, who), good)
+
+    def trick(self, step, who):
+        return self.far.play(step, who, self)
 
     def play(self, trick, good):
         say = good.encode() + b"\r\n" if trick is None else trick.say
@@ -170,7 +188,6 @@ class Session:
                 do(rest)
 
     def on_ehlo(self, _):
-        self.hellos += 1
         offers = list(self.far.offers)
         if self.far.certificate:
             offers += ["AUTH PLAIN"] if self.secure else ["STARTTLS"]
@@ -184,8 +201,9 @@ class Session:
     def on_starttls(self, _):
         if not self.answer("starttls", None, "220 2.0.0 go"):
             return
-        trick = self.far.trick("tls", None)
+        trick = self.trick("tls", None)
         if trick:
+            self.raw.recv(1, socket.MSG_PEEK)  # the client's hello: nothing goes before it
             self.play(trick, "")
             self.end("silence")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -236,14 +254,15 @@ class Session:
         sender, rcpt = self.sender, self.rcpt
         self.reset()
         if not self.far.lmtp:
-            trick = self.far.trick("content", sender)
+            trick = self.trick("content", sender)
             if trick is None or trick.takes:
+                self.took += 1
                 self.far.taken += [Taken(sender, address, content) for address, _ in rcpt]
             self.play(trick, "250 2.0.0 Ok id-1")
             return
         for i, (address, token) in enumerate(rcpt):
             if token not in self.far.journal:
-                trick = self.far.trick("content", address)
+                trick = self.trick("content", address)
                 if trick is None or trick.takes:
                     self.take(sender, address, token, content)
                 if trick and trick.then:  # of the others SES has heard as well
