@@ -50,7 +50,7 @@ def drain(way):
         if states != before:
             before, since = states, time.monotonic()
         assert time.monotonic() - since < DRAIN, (states, way.queue.mailq[:3])
-        way.queue.flush()
+        way.queue.flush(deadline=3600)
 
 
 def record(line):
