@@ -1,5 +1,5 @@
 /*
- * TLS, and the only file that uses OpenSSL's libssl. TLS 1.2 and later, no renegotiation, no
+ * TLS, and all that uses OpenSSL's libssl. TLS 1.2 and later, no renegotiation, no
  * compression, session resumption on the client's side. Works on non-blocking descriptors that it
  * borrows.
  */

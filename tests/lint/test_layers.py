@@ -23,8 +23,8 @@ LAYERS = {
 
 # A library's headers, and the only files that may include them.
 LIBRARIES = {
-    r"openssl/(ssl|tls1)\.h": r"queue/wire/tls\.c",
-    r"openssl/(x509\w*|pem|err|bio|asn1|opensslv)\.h": r"queue/wire/(tls\.c|certificate\.[ch])",
+    r"openssl/(ssl|tls1)\.h": r"queue/wire/tls_state\.h",
+    r"openssl/(x509\w*|pem|err|bio|asn1|opensslv)\.h": r"queue/wire/(tls\.c|tls_state\.h|certificate\.[ch])",
     r"openssl/(evp|crypto)\.h": r"queue/(wire/tls|wire/certificate|base/digest)\.c",
     r"openssl/.*": r"queue/base/digest\.c",
     r"sasl/.*": r"queue/wire/sasl\.c",
