@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import signal
 import smtplib
 import time
 
@@ -42,6 +43,19 @@ def test_starttls_and_names_are_asked_for(listener, ses):
     client.send(*mail(BODY, "b@example.org"))
     assert [code for code, _ in client.replies(3)] == [250, 250, 250]
     assert len(far.messages) == 1
+
+
+def test_starttls_is_asked_for_where_names_are_not(listener, ses):
+    """E1: TLS alone."""
+    near = listener(ses().url, kinds=("starttls",), password=None)
+    client = Dialogue(near.port)
+    client.hello()
+    assert client.say("MAIL FROM:<a@example.com>") == (530, "5.7.0 Must issue a STARTTLS command first")
+    assert client.say("STARTTLS")[0] == 220
+    client.start_tls()
+    client.hello()
+    client.send(*mail(BODY, "b@example.org"))
+    assert [code for code, _ in client.replies(3)] == [250, 250, 250]
 
 
 def test_nothing_slips_in_before_the_handshake(listener, ses):
@@ -227,6 +241,14 @@ def test_throttling_is_waited_out(plain):
     code, text = client.replies(3)[2]
     assert code == 451 and "cenmail: SES: 454 Throttling failure: Daily" in text
     assert text.endswith(" class=pace retry=3600")
+    near.ses.faults()  # nobody asks, until SIGHUP
+    client.send(*mail(BODY, ("b@example.org", token())))
+    assert client.replies(3)[2] == (452, "4.3.1 cenmail: daily quota class=pace retry=3600")
+    near.program.signal(signal.SIGHUP)
+    near.program.line(lambda line: line.endswith(": reloaded"))
+    client.send(*mail(BODY, ("b@example.org", token())))
+    assert client.replies(3)[2][0] == 250
+    sent_once(near, 2)
 
 
 def test_rate_and_quota(plain):

@@ -2,9 +2,11 @@
 over the wire; the state machine by itself is in tests/unit/test_wire_server*.c."""
 
 import base64
+import contextlib
 import os
 import pathlib
 import re
+import resource
 import socket
 import ssl
 import struct
@@ -67,6 +69,34 @@ def test_ten_thousand_connects_leave_memory_flat(plain, wait_for):
     if not SANITIZED:
         assert sizes[1] < sizes[0] + 1024, sizes  # 170 octets for each
     assert len(os.listdir(f"/proc/{near.program.pid}/fd")) < 40
+    assert near.stop() == 0
+
+
+def test_ten_thousand_that_stay_leave_memory_flat(plain, wait_for):
+    """E5: all of them open at a time, idle or in the middle of a word; most were told 421. Another
+    address is served beside them."""
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    count = min(10000 if not SANITIZED else 1000, files[1] - 500)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files[1], files[1]))
+    near = plain(sessions_max="64", client_sessions="60")
+    idle, there = memory(near, "Pss_Anon"), []
+    try:
+        for n in range(count):
+            there.append(socket.create_connection(("127.0.0.1", near.port), timeout=30))
+            if n % 2:
+                with contextlib.suppress(OSError):
+                    there[-1].send(b"EHLO x\r\nMAIL FR")
+        wait_for(lambda: near.program.log.count("client_sessions") >= count - 60, what="421 to most")
+        assert works(near)
+        crowded = memory(near, "Pss_Anon")
+        assert len(os.listdir(f"/proc/{near.program.pid}/fd")) < 300
+        print(f"anonymous memory: {idle} KB idle, {crowded} KB beside {count} connections")
+        assert SANITIZED or crowded < idle + 60 * 64 + 1024
+    finally:
+        for sock in there:
+            sock.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, files)
+    wait_for(lambda: threads(near) < 16)
     assert near.stop() == 0
 
 

@@ -131,6 +131,21 @@ def test_drop_by_drop_is_too_slow(fast):
 
 # --- SES ---
 
+def test_the_rate_creeps_back_within_a_minute(fast):
+    """SES throttles once: half the rate, which successes raise again. By the time from one message at
+    SES to the next."""
+    near = fast(rate="0.5/s")
+    near.ses.faults("dot 1 454 Throttling failure: Maximum sending rate exceeded")
+    client = Dialogue(near.port)
+    client.hello()
+    client.send(*[line for _ in range(80) for line in mail(BODY, ("b@example.org", token()))])
+    assert {code for code, _ in client.replies(240)} == {250}
+    at = [m["time"] for m in near.ses.messages]
+    first, last = at[8] - at[0], at[-1] - at[-17]
+    print(f"the first 8 took {first} ms, the last 16 took {last} ms")
+    assert last < 1.5 * first
+
+
 def test_ses_that_never_greets_is_unreachable(fast):
     near = fast()
     near.ses.faults("greeting * stall 100")

@@ -227,6 +227,40 @@ def test_guessing_is_slowed(listener, ses):
     assert "SASL PLAIN authentication failed: too many of late" in near.program.log
 
 
+def test_guessing_at_a_name_is_slowed_from_anywhere(listener, ses):
+    """E10: each from another address, so that none has guessed often: one try in two seconds, and the
+    owner of the name, from where he logged in last, does not wait for them."""
+    near = listener(ses().url)
+    named(near).close()
+    took = {}
+
+    def login(number, password="wrong"):
+        client = Dialogue(near.port, "tls", source=f"127.0.1.{number}" if number else "127.0.0.1")
+        client.hello()
+        began = time.monotonic()
+        code = client.login(CLIENT, password)[0]
+        took[number] = (code, time.monotonic() - began)
+        client.close()
+
+    def at_once(numbers):
+        threads = [threading.Thread(target=login, args=(number,)) for number in numbers]
+        for thread in threads:
+            thread.start()
+        return threads
+
+    for thread in at_once(range(1, 7)):  # as many as cost nothing but their own second
+        thread.join()
+    waiting = at_once(range(7, 10))
+    login(0, CLIENT_PASSWORD)
+    for thread in waiting:
+        thread.join()
+    code, seconds = took.pop(0)
+    assert code == 235 and seconds < 1.9
+    assert {code for code, _ in took.values()} == {535}
+    slow = sorted(took[number][1] for number in range(7, 10))
+    assert slow[1] > 2.9 and slow[2] > 4.9, took
+
+
 def test_a_hundred_logins_in_parallel(listener, ses):
     """E9"""
     far = ses()

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import threading
 
 import pytest
 from dialogue import BODY, Dialogue, journal, mail, token
@@ -85,6 +86,63 @@ def test_the_figures_are_right(listener, ses, tmp_path, wait_for):
         assert steps == sorted(steps)
     assert f["ses_seconds_bucket le=0.025"] == 0  # SES itself takes 30 ms
     assert not list(tmp_path.glob("*.part"))
+
+
+def test_the_figures_of_what_goes_wrong(listener, ses, tmp_path, wait_for):
+    """Those that the test above leaves at 0."""
+    far = ses()
+    far.faults("dot <slow@*> 1 stall 7", "dot <denied@*> * 554 Access denied: User x",
+               "dot <held@*> * 554 Message rejected: Email address is not verified. The following "
+               "identities failed the check: held@example.com",
+               "dot <pace@*> * 454 Throttling failure: Daily message quota exceeded")
+    path = tmp_path / "listen.prom"
+    near = listener(far.url, metrics=path, kinds=("starttls",), sessions_max="16",
+                    allow="127.0.0.1/32", upstream_connections="1")
+    client = Dialogue(near.port, "starttls")
+    assert client.login(CLIENT, CLIENT_PASSWORD)[0] == 235
+    assert Dialogue(near.port, source="127.0.0.9").greeting[0] == 554
+    more = [Dialogue(near.port) for _ in range(16)]
+    assert [one.greeting[0] for one in more] == [220] * 15 + [421]
+    for one in more:
+        one.close()
+    client.send(*mail(BODY, ("a@example.org", token()), sender="slow@example.com"),
+                *mail(BODY, ("b@example.org", token())), *mail(BODY, ("c@example.org", token())))
+    wait_for(lambda: (f := figures(path))["sessions"] == f["messages_sending"] == 1 and
+             f["messages_waiting"] == 2, what="the one that is sent, and two that wait")
+    assert [code for code, _ in client.replies(9)] == [250] * 9
+    assert send(client, ("d@example.org", token()), sender="denied@example.com") == [554]
+    assert send(client, ("e@example.org", token()), sender="held@example.com") == [554]
+    assert send(client, ("f@example.org", token()), sender="pace@example.com") == [451]
+    unheard(near)
+    near.program.signal(signal.SIGHUP)  # SES is asked again what it says of its quota
+    near.program.line(lambda line: line.endswith(": reloaded"))
+    far.program.close()
+    assert send(client, ("g@example.org", token())) == [451]
+    assert near.stop() == 0
+    f = figures(path)
+    assert {k: v for k, v in f.items() if v and ("class" in k or "away" in k or "unheard" in k or
+                                                 "fail" in k or k.startswith("messages_"))} == {
+        "messages_total": 7, "answers_total class=sent": 3, "answers_total class=road": 2,
+        "answers_total class=held": 1, "answers_total class=pace": 1,
+        "turned_away_total reason=allow": 1, "turned_away_total reason=sessions_max": 1,
+        "logins_total result=unheard": 1, "refused_total class=road": 1,
+        "ses_connect_failures_total": 1}
+
+
+def unheard(near):
+    """As many wrong passwords as an address may have, side by side, and what that leaves room for."""
+    def wrong():
+        one = Dialogue(near.port, "starttls")
+        codes = [one.login(CLIENT, "wrong")[0] for _ in range(2)]
+        one.close()
+        return codes
+
+    threads = [threading.Thread(target=wrong) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong() == [535, 454]
 
 
 def test_a_file_that_can_not_be_written_stops_nothing(listener, ses, tmp_path):

@@ -1,5 +1,6 @@
 """The listener's end, and clients that mean harm, or that break."""
 
+import contextlib
 import os
 import pathlib
 import signal
@@ -109,6 +110,24 @@ def test_a_client_that_goes_while_answers_are_owed(plain, wait_for, reset):
     assert near.stop() == 0
 
 
+def test_a_client_that_goes_under_tls(listener, ses, wait_for):
+    """E13: it ends TLS as it should and closes; what is written then, the end of TLS too, finds nobody,
+    and that is no end of the process (SIGPIPE)."""
+    far = ses()
+    far.faults("dot * stall 0.3")
+    near = listener(far.url, kinds=("tls",), password=None, upstream_connections="1")
+    client = Dialogue(near.port, "tls")
+    client.hello()
+    client.send(*mail(BODY, ("b@example.org", token())), *mail(BODY, ("c@example.org", token())))
+    client.sock.settimeout(0)
+    with contextlib.suppress(OSError):
+        client.sock.unwrap()
+    client.close()
+    near.program.line(lambda line: "disconnect from" in line)
+    wait_for(lambda: journal(near, "select count(*) from once where state='sent'") == [(2,)])
+    assert near.stop() == 0
+
+
 def test_half_closed_clients_get_their_answers(plain):
     near = plain()
     client = Dialogue(near.port)
@@ -156,14 +175,25 @@ def test_large_messages_leave_memory_flat(plain):
         assert anonymous < 30000, status  # KB: content is in files that are mapped, not in memory
 
 
-def test_more_than_is_taken_in_flight_waits(plain):
-    """A client without any window: it is not read from, and nothing is refused."""
+@pytest.mark.parametrize("count, octets, most", [(300, 100, 128), (100, 1 << 20, 64)])
+def test_more_than_is_taken_in_flight_waits(plain, wait_for, count, octets, most):
+    """A client without any window: beyond a session's ceiling, in messages or in octets, it is not read
+    from, and nothing is refused."""
     near = plain()
+    near.ses.faults("dot * stall 2")
     client = Dialogue(near.port, deadline=120)
     client.hello()
-    lines = [line for i in range(600) for line in mail(BODY, (f"b{i}@example.org", token()))]
+    content = BODY + ("x" * 98 + "\r\n") * (octets // 100)
+    lines = [line for i in range(count) for line in mail(content, (f"b{i}@example.org", token()))]
     feeder = threading.Thread(target=client.send, args=lines)
     feeder.start()
-    assert {code for code, _ in client.replies(1800)} == {250}
+
+    def taken():
+        return near.program.log.count(" from=<")
+
+    wait_for(lambda: taken() >= most - 1)
+    assert not near.ses.wait(1)[10:] and taken() <= most  # ten were answered at most
+    near.ses.faults()
+    assert {code for code, _ in client.replies(3 * count)} == {250}
     feeder.join()
-    sent_once(near, 600)
+    sent_once(near, count)

@@ -91,6 +91,8 @@ def test_in_doubt(plain, policy, code, copies):
     sent_once(near, copies)
     assert journal(near, "select state, doubts from in_doubt") == [
         ("sent", 1) if policy == "resend" else ("sending", 0)]
+    assert near.stop() == 0
+    assert journal(near, "select unanswered, resent from hourly") == [(1, copies - 1)]
 
 
 def test_a_doubt_outlives_a_recipient_that_ses_refuses(plain):

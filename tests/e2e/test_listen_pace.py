@@ -55,6 +55,20 @@ def test_ses_own_limit_is_found_and_everything_gets_there(plain):
     assert journal(near, "select sent, throttled>0 from hourly") == [(count, 1)]
 
 
+def test_throttling_halves_the_rate(plain):
+    near = plain(rate="20/s")
+    near.ses.faults("dot 1 454 Throttling failure: Maximum sending rate exceeded")
+    client = Dialogue(near.port)
+    client.hello()
+    client.send(*mail(BODY, *recipients("first")))
+    assert client.replies(3)[2][0] == 250
+    began = time.monotonic()
+    for i in range(25):  # nineteen of them would go at once
+        client.send(*mail(BODY, *recipients(i)))
+        assert client.replies(3)[2][0] == 250
+    assert time.monotonic() - began > 1.5
+
+
 def test_killed_in_the_pause_nothing_is_in_doubt(plain):
     """SES throttles, and while that is waited out the process dies."""
     near = plain()

@@ -8,44 +8,48 @@ from dialogue import BODY, Dialogue, mail, token
 from harness import build_dir, not_here, run
 from parts import write_secret
 
-ANSWERS = [  # step, SES's answer, what the client hears of it
-    ("mail", "501 Invalid MAIL FROM address provided", 501, "Invalid MAIL FROM"),
-    ("mail", "553 <a@example.com> Invalid email address", 553, "Invalid email address"),
-    ("rcpt", "553 <b@example.org> address unknown", 553, "address unknown"),
-    ("dot", "451 Temporary service failure", 451, "Temporary service failure wait="),
-    ("dot", "454 Temporary service failure", 454, "Temporary service failure wait="),
+ANSWERS = [  # step, SES's answer, what the client hears of it, and what that is counted as
+    ("mail", "501 Invalid MAIL FROM address provided", 501, "Invalid MAIL FROM", "never"),
+    ("mail", "553 <a@example.com> Invalid email address", 553, "Invalid email address", "never"),
+    ("rcpt", "553 <b@example.org> address unknown", 553, "address unknown", "never"),
+    ("dot", "451 Temporary service failure", 451, "Temporary service failure wait=", "later"),
+    ("dot", "454 Temporary service failure", 454, "Temporary service failure wait=", "road"),
     ("dot", "454 Throttling failure: Daily message quota exceeded", (451, 452),
-     "class=pace retry=3600"),
-    ("dot", "552 Message is too long.", 552, "Message is too long."),
+     "class=pace retry=3600", "pace"),
+    ("dot", "454 Throttling failure: Maximum sending rate exceeded", 451, "class=pace retry=5", "pace"),
+    ("dot", "552 Message is too long.", 552, "Message is too long.", "never"),
     ("dot", "554 Access denied: User arn:aws:iam::1:user/x is not authorized to perform "
-            "ses:SendRawEmail on resource y", 554, "Access denied"),
+            "ses:SendRawEmail on resource y", 554, "Access denied", "road"),
     ("dot", "554 Message rejected: Email address is not verified. The following identities failed "
-            "the check in region AP-NORTHEAST-1: a@example.com", 554, "not verified"),
-    ("dot", "554 Transaction failed: Recipient count exceeds 50.", 554, "exceeds 50"),
-    ("dot", "554 Transaction failed: Duplicate header 'X'.", 554, "Duplicate header"),
-    ("dot", "554 Transaction failed: Missing final '@domain'", 554, "Missing final"),
+            "the check in region AP-NORTHEAST-1: a@example.com", 554, "not verified", "held"),
+    ("dot", "554 Message rejected: Sending paused for this account. For more information, please check "
+            "the inbox of the email address associated with your AWS account.", 554, "paused", "road"),
+    ("dot", "554 Transaction failed: Recipient count exceeds 50.", 554, "exceeds 50", "never"),
+    ("dot", "554 Transaction failed: Duplicate header 'X'.", 554, "Duplicate header", "never"),
+    ("dot", "554 Transaction failed: Missing final '@domain'", 554, "Missing final", "never"),
     ("dot", "554 MAIL FROM domain not verified: DNS setup for MAIL FROM domain is invalid.", 554,
-     "MAIL FROM domain not verified"),
-    ("dot", "451 4.4.2 Timeout waiting for data from client.", 451, "Timeout waiting for data"),
+     "MAIL FROM domain not verified", "held"),
+    ("dot", "451 4.4.2 Timeout waiting for data from client.", 451, "Timeout waiting for data", "later"),
     # 421 would end the client's own conversation, and what is under way in it
     ("dot", "421 Too many concurrent SMTP connections", 451,
-     "cenmail: SES: 421 Too many concurrent SMTP connections class=later"),
-    ("rcpt", "421 4.3.2 going down", 451, "cenmail: SES: 421 4.3.2 going down class=road"),
+     "cenmail: SES: 421 Too many concurrent SMTP connections class=later", "later"),
+    ("rcpt", "421 4.3.2 going down", 451, "cenmail: SES: 421 4.3.2 going down class=road", "road"),
     # from DATA on it may be for the message, which must not keep the road from others
-    ("mail", "close", 451, "class=road"),
-    ("data", "close", 451, "class=later"),
-    ("greeting", "421 Too many concurrent SMTP connections", 451, "Too many concurrent"),
-    ("auth", "535 Authentication Credentials Invalid", 451, "SES refused our password: 535"),
-    ("auth", "535 Account not subscribed to SES", 451, "not subscribed"),
-    ("auth", "454 Temporary authentication failure", 451, "454 Temporary authentication failure"),
-    ("mail", "530 Authentication required", 530, "Authentication required"),
+    ("mail", "close", 451, "class=road", "road"),
+    ("data", "close", 451, "class=later", "later"),
+    ("greeting", "421 Too many concurrent SMTP connections", 451, "Too many concurrent", "road"),
+    ("auth", "535 Authentication Credentials Invalid", 451, "SES refused our password: 535", "road"),
+    ("auth", "535 Account not subscribed to SES", 451, "not subscribed", "road"),
+    ("auth", "454 Temporary authentication failure", 451, "454 Temporary authentication failure", "road"),
+    ("mail", "530 Authentication required", 530, "Authentication required", "road"),
+    ("mail", "530 Must issue a STARTTLS command first", 530, "Must issue a STARTTLS", "road"),
 ]
 
 
-@pytest.mark.parametrize("step, said, code, heard", ANSWERS,
+@pytest.mark.parametrize("step, said, code, heard, counted", ANSWERS,
                          ids=[f"{a[0]}-{' '.join(a[1].split()[:4])}" for a in ANSWERS])
-def test_every_answer_of_ses(plain, step, said, code, heard):
-    near = plain()
+def test_every_answer_of_ses(plain, tmp_path, step, said, code, heard, counted):
+    near = plain(metrics=tmp_path / "figures")
     near.ses.faults(f"{step} * {said}")
     client = Dialogue(near.port)
     client.hello()
@@ -55,6 +59,7 @@ def test_every_answer_of_ses(plain, step, said, code, heard):
         assert heard in text, (got, text)
         assert got in (code if isinstance(code, tuple) else (code,)), (got, text)
     assert near.ses.messages == [] and near.stop() == 0
+    assert f'answers_total{{class="{counted}"}} 2\n' in (tmp_path / "figures").read_text()
 
 
 def test_a_connection_that_has_served_is_made_anew(plain):
