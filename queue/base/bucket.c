@@ -14,6 +14,13 @@ static double highest(const struct bucket *b)
 	return b->rate_max > 0 ? b->rate_max : b->known;
 }
 
+/* No throttling leads below it. */
+static double slowest(const struct bucket *b)
+{
+	return b->rate_max > 0 && b->rate_max * SLOWEST < SLOWEST_SURE ? b->rate_max * SLOWEST
+								       : SLOWEST_SURE;
+}
+
 static double full(const struct bucket *b)
 {
 	return b->rate > 1 ? b->rate : 1;
@@ -88,7 +95,7 @@ void bucket_take(struct bucket *b, unsigned n, int64_t now_ms)
 
 void bucket_throttled(struct bucket *b, int64_t began_ms, int64_t now_ms)
 {
-	double least = SLOWEST_SURE;
+	const double least = slowest(b);
 
 	if (began_ms < b->lowered)
 		return;
@@ -97,8 +104,6 @@ void bucket_throttled(struct bucket *b, int64_t began_ms, int64_t now_ms)
 		b->at = now_ms;
 		b->tokens = 0;
 	}
-	if (b->rate_max > 0 && b->rate_max * SLOWEST < least)
-		least = b->rate_max * SLOWEST;
 	refill(b, now_ms);
 	b->rate = b->rate / 2 > least ? b->rate / 2 : least;
 	if (b->tokens > 0)
@@ -135,14 +140,16 @@ void bucket_save(struct bucket *b, int64_t now_ms, int64_t *ret_full_ms, double 
 	*ret_full_ms = (int64_t)((full(b) - b->tokens) / b->rate * 1000 + 0.5);
 }
 
-void bucket_restore(struct bucket *b, int64_t full_ms, double rate, int64_t now_ms)
+void bucket_restore(struct bucket *b, int64_t full_ms, double rate, unsigned most, int64_t now_ms)
 {
 	if (rate > 0 && (b->rate_max <= 0 || rate < b->rate_max)) {
-		b->rate = rate;
-		b->known = rate * 2;
+		b->rate = rate > slowest(b) ? rate : slowest(b);
+		b->known = b->rate * 2;
 		b->lowered = b->raised = now_ms;
 	}
 	if (b->rate > 0)
 		b->tokens = full(b) - (double)full_ms / 1000 * b->rate;
+	if (b->tokens < -(double)most)
+		b->tokens = -(double)most;
 	b->at = now_ms;
 }

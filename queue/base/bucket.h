@@ -39,7 +39,8 @@ bool bucket_is_slow(const struct bucket *b);
 /* For a process that goes on with it: in how many ms it is full, 0: it is; and the rate that
  * throttling has taught, 0: none. */
 void bucket_save(struct bucket *b, int64_t now_ms, int64_t *ret_full_ms, double *ret_rate);
-/* In a bucket that has just been initialised. */
-void bucket_restore(struct bucket *b, int64_t full_ms, double rate, int64_t now_ms);
+/* In a bucket that has just been initialised. What bucket_save can't have said is brought to what
+ * it can: a rate that no throttling leads to, and more than `most` promised, the largest batch. */
+void bucket_restore(struct bucket *b, int64_t full_ms, double rate, unsigned most, int64_t now_ms);
 
 #endif

@@ -51,8 +51,8 @@ void pacing_restore(struct relay_end *end, const struct store_relay *s, int64_t 
 {
 	const int64_t ms = s->full_at - wall;
 
-	bucket_restore(
-		&end->pace, ms > 0 && ms <= LONGEST_MS ? ms : 0, (double)s->rate / 1000, now);
+	bucket_restore(&end->pace, ms > 0 && ms <= LONGEST_MS ? ms : 0, (double)s->rate / 1000,
+		FLUSH_BATCH_MAX, now);
 }
 
 /* What is stored once, at a flusher's end: while it lasts it changes with each message. */

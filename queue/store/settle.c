@@ -185,7 +185,8 @@ int store_settle(struct store *s, const struct store_settlement *v, unsigned n, 
 
 #define ENDED "the flusher ended while it was in flight"
 
-/* With another token or number of tries it has had its verdict, or was sent anew by hand. */
+/* With another token or number of tries it has had its verdict, or was sent anew by hand; and what
+ * is noted already was found by a flusher that was killed, too, before the file was empty. */
 static int doubt_one(struct store *s, const struct store_doubt *d, const struct store_flown *r,
 	uint64_t *count, struct err *e)
 {
@@ -198,6 +199,7 @@ static int doubt_one(struct store *s, const struct store_doubt *d, const struct 
 	sqlite3_bind_int64(q, 5, d->message);
 	db_bind_text(q, 6, r->once);
 	sqlite3_bind_int64(q, 7, r->tries);
+	sqlite3_bind_int64(q, 8, d->at);
 	if (db_step(&s->db, q, e) < 0)
 		return -1;
 	if (sqlite3_changes(s->db.handle) == 0)

@@ -93,7 +93,9 @@ static const struct {
 			      "doubt_journal=CASE ?2 WHEN '' THEN doubt_journal ELSE ?2 END,"
 			      "doubt_until=CASE ?2 WHEN '' THEN doubt_until ELSE ?3 END"
 			      " WHERE id=?4 AND message=?5 AND lower(hex(once))=?6 AND tries=?7"
-			      " AND state IN ('queued','held')" },
+			      " AND state IN ('queued','held') AND NOT EXISTS(SELECT 1"
+			      " FROM attempt WHERE message=?5 AND recipient=?4 AND at=?8"
+			      " AND maybe_sent=1)" },
 	[SQL_DOUBT_TRY] = { WORK,
 		"INSERT INTO attempt(message,recipient,address,at,relay,reply,maybe_sent)"
 		" SELECT message,id,address,?1,?2,?3,1 FROM recipient WHERE id=?4" },

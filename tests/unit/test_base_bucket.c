@@ -93,7 +93,7 @@ static void another_process_goes_on(void **state)
 	assert_int_equal(full_ms, 500);
 	assert_true(rate == 0);
 	bucket_init(&next, 14, 9);
-	bucket_restore(&next, full_ms, rate, 9);
+	bucket_restore(&next, full_ms, rate, 50, 9);
 	assert_int_equal(bucket_wait(&next, 7, 9), 0);
 	assert_int_equal(bucket_wait(&next, 8, 9), 72);
 	/* overdrawn, and throttled */
@@ -102,16 +102,16 @@ static void another_process_goes_on(void **state)
 	bucket_save(&b, 0, &full_ms, &rate);
 	assert_true(rate == 7);
 	bucket_init(&next, 14, 9);
-	bucket_restore(&next, full_ms, rate, 9);
+	bucket_restore(&next, full_ms, rate, 50, 9);
 	assert_true(bucket_is_slow(&next) && next.rate == 7);
 	assert_int_equal(bucket_wait(&next, 1, 9), bucket_wait(&b, 1, 0));
 	/* the limit is lower by now */
 	bucket_init(&next, 5, 9);
-	bucket_restore(&next, 0, rate, 9);
+	bucket_restore(&next, 0, rate, 50, 9);
 	assert_true(next.rate == 5);
 	/* and gone */
 	bucket_init(&next, 0, 9);
-	bucket_restore(&next, 0, rate, 9);
+	bucket_restore(&next, 0, rate, 50, 9);
 	assert_true(next.rate == 7 && bucket_is_slow(&next));
 	for (int64_t now = 1000; now < 70000; now += 1000)
 		bucket_well(&next, now);
@@ -123,6 +123,37 @@ static void another_process_goes_on(void **state)
 	assert_true(full_ms == 0 && rate == 0);
 }
 
+/* What stands in the queue may have been written by anybody: no wait is longer than what a batch of
+ * 50 makes at the slowest rate that throttling leads to. */
+static void what_another_process_can_not_have_said(void **state)
+{
+	static const struct {
+		double limit;
+		int64_t full_ms;
+		double rate, becomes;
+		int64_t wait;
+	} rows[] = {
+		{ 0, 0, 0.001, 1, 0 },
+		{ 0, 3600000, 0.001, 1, 51000 },
+		{ 0, 3600000, 1000, 1000, 51 },
+		{ 0, 3600000, 2147483, 2147483, 0 },
+		{ 0, 3600000, 0, 0, 0 },
+		{ 16, 3600000, 0.001, 1, 51000 },
+		{ 8, 3600000, 0.001, 0.5, 102000 },
+		{ 14, 3600000, 0, 14, 3642 },
+		{ 14, 3600000, 1e9, 14, 3642 },
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct bucket b;
+
+		bucket_init(&b, rows[i].limit, 9);
+		bucket_restore(&b, rows[i].full_ms, rows[i].rate, 50, 9);
+		assert_true(b.rate == rows[i].becomes);
+		assert_in_range(bucket_wait(&b, 1, 9), rows[i].wait, rows[i].wait + 2);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -131,6 +162,7 @@ int main(void)
 		cmocka_unit_test(without_a_limit_it_begins_from_what_was_taken),
 		cmocka_unit_test(a_limit_that_was_set_far_too_high_is_left_behind),
 		cmocka_unit_test(another_process_goes_on),
+		cmocka_unit_test(what_another_process_can_not_have_said),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
