@@ -36,23 +36,24 @@ static void read_relay(sqlite3_stmt *q, struct store_relay *relay, unsigned n)
 		}
 }
 
+/* A row that is open is an outage, whatever stands in it: it has to end. */
 static int read_outage(struct store *s, const char *road, struct store_outage *ret, struct err *e)
 {
-	struct store_outage o = { 0 };
+	struct store_outage o = { .began = 1 };
 	struct span reason;
 	sqlite3_stmt *q = db_stmt(&s->db, SQL_OUTAGE_READ);
 
 	db_bind_text(q, 1, road);
 	int r = db_step(&s->db, q, e);
-	if (r == 1 && store_int(q, 0, 1, STORE_TIME_MAX, &o.began) &&
-		store_int(q, 1, 0, STORE_TIME_MAX, &o.hours) &&
-		store_text(q, 2, sizeof o.reason - 1, &reason)) {
+	if (r <= 0)
+		return r;
+	(void)store_int(q, 0, 1, STORE_TIME_MAX, &o.began);
+	(void)store_int(q, 1, 0, STORE_TIME_MAX, &o.hours);
+	if (store_text(q, 2, sizeof o.reason - 1, &reason))
 		memcpy(o.reason, reason.p, reason.n);
-		*ret = o;
-	}
-	if (r == 1)
-		sqlite3_reset(q);
-	return r < 0 ? -1 : 0;
+	sqlite3_reset(q);
+	*ret = o;
+	return 0;
 }
 
 int store_road_read(struct store *s, const char *road, struct store_relay *relay, unsigned n,
