@@ -96,6 +96,8 @@ static void test_pruned_in_small_steps(void **state)
 	int64_t rows = OLD_ROWS, hours = OLD_HOURS;
 	bool more = true;
 
+	journal_close(w->journal); /* its thread has a step of its own to make */
+	w->journal = NULL;
 	by_hand(w, fill);
 	assert_int_equal(journal_db_open(&db, w->path, false, &e), 0);
 	while (more) {
@@ -111,6 +113,24 @@ static void test_pruned_in_small_steps(void **state)
 	/* what is not old is there: until and hour are its first moments */
 	assert_int_equal(rows, OLD_ROWS / 2 + 1);
 	assert_int_equal(hours, OLD_HOURS / 2 + 1);
+}
+
+/* The thread does it by itself, step by step, as soon as it is there. */
+static void test_the_thread_prunes(void **state)
+{
+	struct world *w = *state;
+
+	send_one(w, "1");
+	journal_close(w->journal);
+	by_hand(w, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<1000) "
+		   "INSERT INTO once SELECT 'a',lower(hex(randomblob(16))),'sent',1,i,0,'r@x','M1',"
+		   "'250 2.0.0 Ok 0106-1' FROM n;UPDATE journal SET ran=100000");
+	open_it(w);
+	for (int64_t end = clock_mono_ms() + 20000;
+		number_of(w, "SELECT count(*) FROM once") > 1 && clock_mono_ms() < end;)
+		(void)usleep(20000);
+	assert_int_equal(number_of(w, "SELECT count(*) FROM once"), 1);
+	assert_int_equal(says_of(w, "1"), JOURNAL_DONE);
 }
 
 /* F8, C12: the clock jumps, while it runs and in between: nothing is forgotten before its time. The
@@ -311,6 +331,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_pruned),
 		TEST(test_pruned_in_small_steps),
+		TEST(test_the_thread_prunes),
 		TEST(test_the_clock_jumps),
 		TEST(test_a_shorter_memory),
 		TEST(test_an_old_backup),
