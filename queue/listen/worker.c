@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/memory.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -141,7 +142,7 @@ static void *worker_thread(void *arg)
 	struct pool *pool = w->l->pool;
 
 	for (;;) {
-		int64_t until = w->link ? w->idle_since + IDLE_MS : clock_mono_ms() + FOREVER_MS;
+		int64_t until = w->rests ? clock_mono_ms() + FOREVER_MS : w->idle_since + IDLE_MS;
 		struct message *m = pool_take(pool, &w->seat, w->link, until);
 		if (m && is_crowded_out(w)) {
 			pool_unget(pool, m);
@@ -149,8 +150,11 @@ static void *worker_thread(void *arg)
 			deliver(w, m);
 			pool_give_back(pool, m);
 			w->idle_since = clock_mono_ms();
+			w->rests = false;
 		} else {
 			quit(w);
+			w->rests = true;
+			memory_give_back();
 			if (pool_closed(pool))
 				break;
 		}
@@ -169,6 +173,7 @@ struct worker *worker_start(struct listener *l, struct err *e)
 		return NULL;
 	}
 	w->l = l;
+	w->rests = true;
 	seat_init(&w->seat);
 	pthread_attr_init(&a);
 	pthread_attr_setstacksize(&a, THREAD_STACK);

@@ -34,6 +34,7 @@ struct worker {
 	bool counted;      /* the connection is, among the figures' */
 	bool used;         /* the connection has carried a transaction */
 	int64_t idle_since;
+	bool rests;             /* since IDLE_MS: not connected, and its memory given back */
 	struct attempt attempt; /* one at a time; too big for a stack */
 };
 
