@@ -11,7 +11,7 @@
 #include <errno.h>
 
 #define TEND_EVERY   60000   /* ms: what is old is looked for */
-#define TEND_AGAIN   50      /* ms, while there is more */
+#define TEND_AGAIN   100     /* ms, while there is more */
 #define MARK_EVERY   600000  /* ms: and the mark renewed, where there was something to write */
 #define UNTIL_MORE   3600000 /* ms that a row is kept beyond what was said */
 #define HOUR_MS      3600000

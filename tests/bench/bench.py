@@ -2,7 +2,7 @@
 what must hold is in the tests. Run it alone; the drift of a busy machine is larger than most
 differences, so every figure is a median of runs that are interleaved with the floor's.
 
-    bench.py [--quick] [hop|chain|sendmail|scale]        all of it, unless one is named
+    bench.py [--quick] [hop|chain|sendmail|scale|pruning]        all of it, unless one is named
 """
 
 import argparse
@@ -17,6 +17,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
 import calls  # noqa: E402
 import chain  # noqa: E402
 import hop  # noqa: E402
+import pruning  # noqa: E402
 import scale  # noqa: E402
 from harness import build_dir  # noqa: E402
 
@@ -42,7 +43,8 @@ def made(directory, name):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one run of each, for a look")
-    parser.add_argument("what", nargs="?", choices=["hop", "chain", "sendmail", "scale"], help="all without it")
+    parser.add_argument("what", nargs="?", choices=["hop", "chain", "sendmail", "scale", "pruning"],
+                        help="all without it")
     given = parser.parse_args()
     runs = 1 if given.quick else 5
     print(f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}, "
@@ -56,6 +58,8 @@ def main():
             calls.bench_sendmail(made(directory, "sendmail"), runs, table)
         if given.what in (None, "scale"):
             scale.bench_scale(made(directory, "scale"), runs, table)
+        if given.what in (None, "pruning"):
+            pruning.bench_pruning(made(directory, "pruning"), runs, table)
 
 
 if __name__ == "__main__":
