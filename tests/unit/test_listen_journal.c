@@ -5,6 +5,9 @@
 #include "journal_fixture.h"
 
 #include <pthread.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <sys/syscall.h>
 
 /* One token's whole life in one process, and what is said of it at each point. */
 static void test_states(void **state)
@@ -206,6 +209,56 @@ static void test_a_write_that_fails(void **state)
 	message_unref(m);
 }
 
+/* --- many at once --- */
+
+static atomic_uint syncs;
+static atomic_bool held; /* the next sync waits for a word */
+static sem_t entered, leave;
+
+int fdatasync(int fd)
+{
+	atomic_fetch_add(&syncs, 1);
+	if (atomic_exchange(&held, false)) {
+		sem_post(&entered);
+		while (sem_wait(&leave) < 0)
+			;
+	}
+	return (int)syscall(SYS_fdatasync, fd);
+}
+
+/* What comes while the disk is busy with one shares the next sync. */
+static void test_commits_are_shared(void **state)
+{
+	struct world *w = *state;
+	struct message *m[10];
+	struct journal_row row[10];
+	struct journal_job job[10];
+
+	sem_init(&entered, 0, 0);
+	sem_init(&leave, 0, 0);
+	for (unsigned i = 0; i < 10; i++) {
+		m[i] = fixture_message(w->replies, "a", "0", true);
+		snprintf(m[i]->rcpt[0].once, sizeof m[i]->rcpt[0].once, "%032x", i);
+		row[i] = (struct journal_row) { .m = m[i] };
+	}
+	atomic_store(&syncs, 0);
+	atomic_store(&held, true);
+	journal_begin(w->journal, &job[0], &row[0], 1);
+	while (sem_wait(&entered) < 0)
+		;
+	for (unsigned i = 1; i < 10; i++)
+		journal_begin(w->journal, &job[i], &row[i], 1);
+	sem_post(&leave);
+	for (unsigned i = 0; i < 10; i++) {
+		assert_int_equal(journal_end(&job[i], NULL), 0);
+		message_unref(m[i]);
+	}
+	assert_int_equal(atomic_load(&syncs), 2);
+	assert_int_equal(number_of(w, "SELECT count(*) FROM in_doubt"), 10);
+	sem_destroy(&entered);
+	sem_destroy(&leave);
+}
+
 #define THREADS 8
 #define ROUNDS  40
 
@@ -256,6 +309,7 @@ int main(void)
 		TEST(test_settled_by_hand),
 		TEST(test_a_reader_in_the_way),
 		TEST(test_a_write_that_fails),
+		TEST(test_commits_are_shared),
 		TEST(test_threads),
 	};
 
