@@ -146,6 +146,14 @@ static void say_figures(const struct flush_stats *s, int64_t took_ms)
 		(unsigned long long)s->in, (double)took_ms / 1000);
 }
 
+static void say_who_runs(const char *queue)
+{
+	char who[HOLDER_NAME_MAX];
+
+	store_lock_holder(queue, "flush.lock", who);
+	printf("another flusher runs, %s: it has been woken by what changed\n", who);
+}
+
 static int flush(struct flusher *f, const struct arguments *a, int signal_fd, struct err *e)
 {
 	const char *queue = f->conf->queue;
@@ -168,7 +176,7 @@ static int flush(struct flusher *f, const struct arguments *a, int signal_fd, st
 	got = turn_take(f, a->once, signal_fd, &turn_fd, e);
 	if (got <= 0) {
 		if (got == 0 && a->verbose)
-			puts("another flusher runs: it has been woken by what changed");
+			say_who_runs(queue);
 		result = got;
 		goto out;
 	}

@@ -15,6 +15,11 @@
  * reason to go. */
 #define NEXT_PATIENCE_MS 200
 
+/* The one that runs goes at the end of `linger`, or has told why it can't. So long after that it is
+ * named, and then now and then. */
+#define OVERDUE_MS       (5 * 60 * 1000)
+#define OVERDUE_AGAIN_MS (60 * 60 * 1000)
+
 /* --- connections that are made before the turn has come --- */
 
 static void begin_to_connect(struct flusher *f, int64_t now)
@@ -87,14 +92,33 @@ static bool told_to_stop(int signal_fd)
 	return poll(&p, 1, 0) > 0;
 }
 
+/* It may be frozen, and then nothing else would ever say why no mail leaves. */
+static void name_the_one_that_runs(const struct flusher *f, int64_t waited_ms)
+{
+	char who[HOLDER_NAME_MAX];
+
+	store_lock_holder(f->conf->queue, "flush.lock", who);
+	log_line(LOG_ERR, "flush",
+		"%s holds flush.lock, and has not let go of it for %lld minutes: no other flusher "
+		"can send",
+		who, (long long)(waited_ms / 60000));
+}
+
 static int stand_by(struct flusher *f, int next_fd, int signal_fd, int *ret_fd, struct err *e)
 {
+	const int64_t began = clock_mono_ms();
+	int64_t tell_at = began + f->conf->linger + OVERDUE_MS;
 	bool ready = false;
 	int got = 0;
 
-	begin_to_connect(f, clock_mono_ms());
+	begin_to_connect(f, began);
 	while (got == 0 && !told_to_stop(signal_fd)) {
-		int64_t deadline;
+		int64_t deadline, now = clock_mono_ms();
+
+		if (now >= tell_at) {
+			name_the_one_that_runs(f, now - began);
+			tell_at = now + OVERDUE_AGAIN_MS;
+		}
 
 		if (!go_on(f, clock_mono_ms()) && !ready) {
 			store_lock_ready(next_fd);
@@ -103,6 +127,8 @@ static int stand_by(struct flusher *f, int next_fd, int signal_fd, int *ret_fd, 
 		int set = company(f, signal_fd, &deadline);
 		if (set < 0)
 			return err_sys(e, EX_OSERR, "epoll");
+		if (tell_at < deadline)
+			deadline = tell_at;
 		got = store_lock_file(f->conf->queue, "flush.lock", deadline, set, ret_fd, e);
 		close(set);
 	}

@@ -47,25 +47,41 @@ static long find(const struct stat *file, enum holder_kind kind, uint64_t octet)
 	return found;
 }
 
+/* `PID (NAME) STATE …`, and a name may have blanks and brackets. False: it can't be read. */
+static bool read_stat(long pid, char comm[32], bool *ret_stopped)
+{
+	char path[64], line[128] = "", *first, *last;
+	FILE *f;
+
+	snprintf(path, sizeof path, "/proc/%ld/stat", pid);
+	f = fopen(path, "re");
+	if (!f)
+		return false;
+	(void)!fgets(line, sizeof line, f);
+	fclose(f);
+	first = strchr(line, '(');
+	last = strrchr(line, ')');
+	if (!first || !last || last < first)
+		return true;
+	snprintf(comm, 32, "%.*s", (int)(last - first - 1), first + 1);
+	*ret_stopped = last[1] == ' ' && (last[2] == 'T' || last[2] == 't');
+	return true;
+}
+
 bool holder_name(
 	const struct stat *file, enum holder_kind kind, uint64_t octet, char out[HOLDER_NAME_MAX])
 {
 	long pid = find(file, kind, octet);
-	char path[64], comm[32] = "?";
-	FILE *f;
+	char comm[32] = "?";
+	bool stopped = false;
 
 	snprintf(out, HOLDER_NAME_MAX, "another process");
 	if (pid == 0)
 		return false;
-	snprintf(path, sizeof path, "/proc/%ld/comm", pid);
-	f = fopen(path, "re");
-	if (f && fgets(comm, sizeof comm, f))
-		comm[strcspn(comm, "\n")] = '\0';
-	if (f || errno != ENOENT)
-		snprintf(out, HOLDER_NAME_MAX, "process %ld (%s)", pid, comm);
+	if (read_stat(pid, comm, &stopped) || errno != ENOENT)
+		snprintf(out, HOLDER_NAME_MAX, "process %ld (%s%s)", pid, comm,
+			stopped ? ", stopped" : "");
 	else /* the lock is the open file's, and lives on in its children */
 		snprintf(out, HOLDER_NAME_MAX, "a child of process %ld, which has ended,", pid);
-	if (f)
-		fclose(f);
 	return true;
 }

@@ -17,7 +17,8 @@ enum holder_kind {
 	HOLDER_POSIX  /* fcntl(2), for writing, of a range that covers `octet` */
 };
 
-/* "process 123 (sqlite3)"; false, and "another process", when that can't be told. */
+/* "process 123 (sqlite3)", "process 123 (sendmail, stopped)"; false, and "another process", when
+ * that can't be told. */
 bool holder_name(
 	const struct stat *file, enum holder_kind kind, uint64_t octet, char out[HOLDER_NAME_MAX]);
 

@@ -6,7 +6,6 @@
 #include "store/lock.h"
 
 #include "base/clock.h"
-#include "store/holder.h"
 #include "store/store.h"
 
 #include <errno.h>
@@ -83,6 +82,19 @@ int lock_open(const char *path, struct err *e)
 			" `cenmail-flush --init`",
 			path);
 	return err_sys(e, EX_TEMPFAIL, "%s", path);
+}
+
+void store_lock_holder(const char *queue, const char *name, char out[HOLDER_NAME_MAX])
+{
+	struct buf path;
+	struct stat st;
+
+	snprintf(out, HOLDER_NAME_MAX, "another process");
+	buf_init(&path, 4096);
+	lock_path(queue, name, &path);
+	if (!path.failed && stat(buf_str(&path), &st) == 0)
+		holder_name(&st, HOLDER_FLOCK, 0, out);
+	buf_done(&path);
 }
 
 static int timed_out(int fd, const char *path, struct err *e)

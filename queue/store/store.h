@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/verdict.h"
+#include "store/holder.h"
 
 #include <stdint.h>
 #include <sys/types.h>
@@ -240,6 +241,8 @@ int store_lock_file(const char *queue, const char *name, int64_t deadline_ms, in
 void store_lock_ready(int fd);
 enum store_lock_state { STORE_LOCK_FREE, STORE_LOCK_HELD, STORE_LOCK_READY };
 enum store_lock_state store_lock_state(const char *queue, const char *name);
+/* "process 123 (cenmail-flush)", and whether it is stopped; see store/holder.h. */
+void store_lock_holder(const char *queue, const char *name, char out[HOLDER_NAME_MAX]);
 /* Paths beside the database, for inotify: queue.lock, the WAL, incoming/. out is emptied first. */
 void store_lock_path(const char *queue, struct buf *out);
 void store_wal_path(const char *queue, struct buf *out);

@@ -75,7 +75,7 @@ def frozen_sender(queue):
         assert time.monotonic() < end
         time.sleep(0.01)
     pid = int(children.split()[0])
-    yield f"process {pid} (sendmail)"
+    yield f"process {pid} (sendmail, stopped)"
     os.kill(pid, signal.SIGCONT)
     assert tracer.wait(30) == 0
     queue.thawed = ["frozen@example.net"]

@@ -1,12 +1,14 @@
 """C15: two flushers at once, and one that hangs: one sends; a deadline ends it; the next goes on."""
 
 import contextlib
+import signal
 import socket
+import struct
 import time
 
 import corpus
 import pytest
-from harness import wait_for
+from harness import Program, build_dir, wait_for
 from parts import Queue
 
 KNOCKS = 4
@@ -121,3 +123,35 @@ def test_c15_one_that_hangs(road, programs, hang, linger, within):
     wait_for(lambda: way.queue.states() == {"sent": 3}, what="the verdicts")
     assert arrived(way.ses) == recipients(1, 2, 3)
     assert second.stop() == 0
+
+
+def test_one_that_is_frozen_is_named(road, programs):
+    """Nothing ends it, so mail waits: whoever stands by says who it is, now and each hour, and -v does
+    to others. When it goes on, so does all."""
+    way = road(linger="2s")
+    queue = way.queue
+    first = queue.flusher()
+    lock = queue.database.parent / "flush.lock"
+    wait_for(lambda: holds(first, lock), what="the first one's turn")
+    first.signal(signal.SIGSTOP)
+    put(queue, 1)
+    skipped = queue.directory / "skipped"
+    skipped.write_bytes(bytes(8))
+    second = Program("cenmail-flush", [
+        "env", f"LD_PRELOAD={build_dir() / 'fault/skip-time.so'}", f"SKIP_TIME={skipped}", "SKIP_TIME_AFTER=1",
+        build_dir() / "cenmail-flush", "-C", queue.conf])
+    programs.append(second)
+    name = f"process {first.pid} (cenmail-flush, stopped)"
+    try:
+        second.line(lambda line: name in line and "flush.lock" in line)
+        assert 300_000 <= struct.unpack("=q", skipped.read_bytes())[0] < 420_000, "after its life, and five minutes"
+        wait_for(lambda: struct.unpack("=q", skipped.read_bytes())[0] > 4200_000, 60, "more than an hour")
+        assert second.log.count(name) == 2, second.log
+        third = queue.flush()
+        assert name in third.log and third.code == 0
+        assert not way.ses.messages
+    finally:
+        first.signal(signal.SIGCONT)
+    way.ses.wait(1)
+    assert first.wait(20) == 0
+    wait_for(lambda: queue.states() == {"sent": 1}, what="the verdict")
