@@ -35,20 +35,34 @@ static enum listen_tls read_tls(const char *word)
 	return LISTEN_TLS_WRAPPED;
 }
 
+/* "127.0.0.1:3535", "[::1]:3535" */
+static void show(const struct sockaddr *sa, socklen_t len, char *out, size_t size)
+{
+	char host[256], port[16];
+
+	if (getnameinfo(sa, len, host, sizeof host, port, sizeof port,
+		    NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+		snprintf(out, size, "?");
+	else
+		snprintf(out, size, strchr(host, ':') ? "[%s]:%s" : "%s:%s", host, port);
+}
+
+/* A descriptor, or -1 with err and errno. */
 static int bind_one(const struct addrinfo *ai, const char *shown, struct err *e)
 {
 	int one = 1;
 	int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
-	if (fd < 0)
-		return err_sys(e, EX_OSERR, "a socket for %s", shown);
-	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-	if (bind(fd, ai->ai_addr, ai->ai_addrlen) < 0 || listen(fd, BACKLOG) < 0) {
-		err_sys(e, EX_OSERR, "can't listen on %s", shown);
+	if (fd >= 0)
+		(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+	if (fd >= 0 && bind(fd, ai->ai_addr, ai->ai_addrlen) == 0 && listen(fd, BACKLOG) == 0)
+		return fd;
+	int why = errno;
+	err_sys(e, EX_OSERR, "can't listen on %s", shown);
+	if (fd >= 0)
 		close(fd);
-		return -1;
-	}
-	return fd;
+	errno = why;
+	return -1;
 }
 
 /* --- sockets that the service manager has bound (sd_listen_fds(3)) --- */
@@ -108,19 +122,55 @@ static int find_passed(unsigned n, const struct addrinfo *ai, const char *shown,
 
 /* --- either --- */
 
-static int open_one(const char *address, unsigned n, struct err *e)
+/* Whether it stands before `ai` too: /etc/hosts may say a thing twice. */
+static bool is_repeated(const struct addrinfo *all, const struct addrinfo *ai)
 {
-	struct addrinfo hints = { .ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM }, *ai;
-	char host[256], port[6];
+	for (; all != ai; all = all->ai_next)
+		if (all->ai_addrlen == ai->ai_addrlen &&
+			memcmp(all->ai_addr, ai->ai_addr, ai->ai_addrlen) == 0)
+			return true;
+	return false;
+}
 
-	if (conf_split_hostport(span_of(address), host, sizeof host, port, e) < 0)
+/* The next of a's sockets. 1; 0: a name has this address, and this host does not (::1 where there
+ * is no IPv6); -1. */
+static int open_one(struct accepting *a, const struct addrinfo *ai, enum listen_tls tls, unsigned n,
+	struct err *e)
+{
+	char shown[320];
+
+	show(ai->ai_addr, ai->ai_addrlen, shown, sizeof shown);
+	if (a->n == ACCEPT_SOCKETS)
+		return err_set(e, EX_CONFIG, "listen: more than %d addresses", ACCEPT_SOCKETS);
+	int fd = n > 0 ? find_passed(n, ai, shown, e) : bind_one(ai, shown, e);
+	if (fd < 0)
+		return n == 0 && (errno == EADDRNOTAVAIL || errno == EAFNOSUPPORT) ? 0 : -1;
+	a->tls[a->n] = tls;
+	a->fd[a->n++] = fd;
+	return 1;
+}
+
+/* The sockets of one `listen`: of a name with several addresses one for each. 0 or -1. */
+static int open_each(struct accepting *a, const struct conf_pair *line, unsigned n, struct err *e)
+{
+	struct addrinfo hints = { .ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM }, *all;
+	const unsigned before = a->n;
+	char host[256], port[6];
+	int r = 1;
+
+	if (conf_split_hostport(span_of(line->first), host, sizeof host, port, e) < 0)
 		return -1;
-	int rc = getaddrinfo(host, port, &hints, &ai);
+	int rc = getaddrinfo(host, port, &hints, &all);
 	if (rc != 0)
-		return err_set(e, EX_CONFIG, "listen %s: %s", address, gai_strerror(rc));
-	int fd = n > 0 ? find_passed(n, ai, address, e) : bind_one(ai, address, e);
-	freeaddrinfo(ai);
-	return fd;
+		return err_set(e, EX_CONFIG, "listen %s: %s", line->first, gai_strerror(rc));
+	for (const struct addrinfo *ai = all; ai && r >= 0; ai = ai->ai_next) {
+		r = is_repeated(all, ai) ? 1 : open_one(a, ai, read_tls(line->rest), n, e);
+		if (r == 0 && all->ai_next)
+			log_line(LOG_WARNING, "listen", "warning: listen %s: %s", line->first,
+				e->text);
+	}
+	freeaddrinfo(all);
+	return r < 0 || a->n == before ? -1 : 0;
 }
 
 int accept_open(struct accepting *a, const struct conf_listen *c, struct err *e)
@@ -130,19 +180,12 @@ int accept_open(struct accepting *a, const struct conf_listen *c, struct err *e)
 
 	*a = (struct accepting) { .n = 0 };
 	assert(c->listen.n <= ACCEPT_SOCKETS);
-	for (unsigned i = 0; i < c->listen.n; i++)
-		a->tls[i] = read_tls(c->listen.v[i].rest);
-	if (n > 0 && n != c->listen.n)
-		return err_set(e, EX_CONFIG,
-			"systemd passes %u sockets, the configuration has %u \"listen\" lines", n,
-			c->listen.n);
-	for (unsigned i = 0; i < c->listen.n && r == 0; i++) {
-		int fd = open_one(c->listen.v[i].first, n, e);
-		if (fd < 0)
-			r = -1;
-		else
-			a->fd[a->n++] = fd;
-	}
+	for (unsigned i = 0; i < c->listen.n && r == 0; i++)
+		r = open_each(a, &c->listen.v[i], n, e);
+	if (r == 0 && n > 0 && n != a->n)
+		r = err_set(e, EX_CONFIG,
+			"systemd passes %u sockets, and the configuration has %u to \"listen\" on",
+			n, a->n);
 	if (r < 0)
 		accept_close(a);
 	return r;
@@ -160,14 +203,11 @@ void accept_log(const struct accepting *a)
 	for (unsigned i = 0; i < a->n; i++) {
 		struct sockaddr_storage sa;
 		socklen_t len = sizeof sa;
-		char host[256], port[16];
-		if (getsockname(a->fd[i], (struct sockaddr *)&sa, &len) < 0 ||
-			getnameinfo((struct sockaddr *)&sa, len, host, sizeof host, port,
-				sizeof port, NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+		char shown[320];
+		if (getsockname(a->fd[i], (struct sockaddr *)&sa, &len) < 0)
 			continue;
-		bool six = strchr(host, ':');
-		log_line(LOG_INFO, "listen", "listening on %s%s%s:%s (%s)", six ? "[" : "", host,
-			six ? "]" : "", port, tls_words[a->tls[i]]);
+		show((struct sockaddr *)&sa, len, shown, sizeof shown);
+		log_line(LOG_INFO, "listen", "listening on %s (%s)", shown, tls_words[a->tls[i]]);
 	}
 }
 

@@ -7,7 +7,7 @@
 
 #include "listen/listener.h"
 
-#define ACCEPT_SOCKETS 16 /* as many as `listen` may be repeated */
+#define ACCEPT_SOCKETS 16 /* as many as `listen` may be repeated, and in all */
 
 struct accepting {
 	unsigned n;
@@ -16,7 +16,7 @@ struct accepting {
 };
 
 /* Binds what the configuration says, or takes the sockets that systemd has bound (LISTEN_FDS),
- * in the order of the `listen` lines. 0 or -1. */
+ * in the order of the `listen` lines; of a name all addresses. 0 or -1. */
 int accept_open(struct accepting *a, const struct conf_listen *c, struct err *e);
 void accept_close(struct accepting *a);
 /* One log line for each: "listening on 127.0.0.1:3535 (tls)". */

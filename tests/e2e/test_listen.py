@@ -4,10 +4,13 @@ import os
 import pathlib
 import signal
 import smtplib
+import socket
 import time
 
 import pytest
 from dialogue import BODY, Dialogue, journal, mail, sent_once, ses_id, token
+from harness import not_here
+from peers import free_port
 
 
 # --- the words ---
@@ -327,3 +330,27 @@ def is_connected_to(near, fd):
     return inode.startswith("socket:[") and any(
         line.split()[9] == inode[8:-1] and line.split()[2].endswith(port)
         for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:])
+
+
+# --- where it listens ---
+
+def test_a_name_with_several_addresses(listener, ses, tmp_path):
+    """All are taken, each once, but for those that this host does not have."""
+    if os.getuid() != 0:
+        not_here("a mount namespace needs root")
+    (tmp_path / "hosts").write_text("".join(
+        f"{a} here.test\n" for a in ("127.0.0.2", "192.0.2.1", "127.0.0.2", "::1")))
+    (tmp_path / "nsswitch").write_text("hosts: files\n")
+    near = listener(ses().url, kinds=("plain",), password=None, start=False, address="here.test",
+                    allow=["127.0.0.0/8", "::1"], prefix=[
+                        "unshare", "-m", "--propagation", "private", "sh", "-ec",
+                        'mount --bind "$1" /etc/hosts; mount --bind "$2" /etc/nsswitch.conf; shift 2; exec "$@"',
+                        "sh", tmp_path / "hosts", tmp_path / "nsswitch"])
+    near.ports["plain"] = free_port()
+    near.start()
+    for address in ("127.0.0.2", "::1"):
+        near.program.line(lambda line: "listening on" in line and address in line)
+        with socket.create_connection((address, near.port), timeout=10) as client:
+            assert client.recv(100).startswith(b"220 ")
+    assert near.program.log.count("listening on") == 2
+    assert "warning: listen here.test:" in near.program.log and "192.0.2.1" in near.program.log
