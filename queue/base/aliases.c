@@ -73,17 +73,22 @@ static int read_file(struct aliases *a, struct err *e)
 	return result;
 }
 
-/* The items of a value are split at commas outside quotes. */
+/* The items of a value are split at commas outside quotes and comments. */
 static size_t item_length(struct span s)
 {
 	bool quoted = false;
+	size_t depth = 0;
 
 	for (size_t i = 0; i < s.n; i++) {
 		if (s.p[i] == '\\' && i + 1 < s.n)
 			i++;
-		else if (s.p[i] == '"')
+		else if (s.p[i] == '"' && depth == 0)
 			quoted = !quoted;
-		else if (s.p[i] == ',' && !quoted)
+		else if (s.p[i] == '(' && !quoted)
+			depth++;
+		else if (s.p[i] == ')' && depth > 0)
+			depth--;
+		else if (s.p[i] == ',' && !quoted && depth == 0)
 			return i;
 	}
 	return s.n;
