@@ -1,7 +1,9 @@
 """Peers without a journal, by DATA or in lock step: connections and how they are shared out, limits
 of a peer's own, and messages that a peer can't stand."""
 
+import select
 import signal
+import socket
 import time
 
 import corpus
@@ -231,6 +233,32 @@ def test_d14_in_its_hard_form(queue, peer, wait_for, at):
     assert flusher.wait() == 0
     assert time.monotonic() - began < 15, "what can't have been taken is not waited for"
     assert queue.states() == {"sent": 51, "queued": 2}
+
+
+def dies_of(words):
+    """As a server whose process falls over what it reads, whatever it owes an answer to."""
+    def play(step, who, session):
+        if step != "content":
+            return None
+        ahead = session.data + who.encode()
+        if select.select([session.raw], [], [], 0.1)[0]:  # what is pipelined behind
+            ahead += session.raw.recv(65536, socket.MSG_PEEK)
+        return Trick(then="close") if words in ahead else None
+    return play
+
+
+def test_d14_suspects_go_alone(queue, peer):
+    """D14: of messages on which a connection has ended each is tried with no other behind it or before it:
+    one at whose first octets the server dies takes no innocent one down."""
+    far = peer()
+    far.play = dies_of(b"bad@")
+    queue.relay(far.url())
+    for name in ("a", "bad", "b", "c"):
+        put(queue, [name], f"{name}@example.com")
+    queue.as_program("update recipient set tries=1, last_code=0, flow=1, next_try=id")
+    assert queue.flush("--once").sent == 3
+    assert far.recipients == [f"{name}@example.net" for name in "abc"]
+    assert queue.value("select max(tries) from recipient where state='sent'") == 2
 
 
 def test_d14_what_has_stalled_holds_up_nobody_at_the_end_of_a_flusher(queue, peer, wait_for):

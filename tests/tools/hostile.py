@@ -53,6 +53,7 @@ class Hostile:
         self.taken, self.journal, self.said = [], {}, []
         self.empty = None  # a list: DATA for nobody gets 354, and what comes is kept here
         self.ignores_rset = False  # says 250, and the transaction stays
+        self.old_tls = False  # it has no TLS but 1.0
         self.sessions = []  # of all connections, in their order
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self.socket = socket.create_server((address, 0), family=family)
@@ -208,6 +209,9 @@ class Session:
             self.end("silence")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.far.certificate.cert, self.far.certificate.key)
+        if self.far.old_tls:
+            context.set_ciphers("ALL:@SECLEVEL=0")
+            context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1
         self.sock = context.wrap_socket(self.raw, server_side=True)
         self.raw = self.sock  # it has taken the descriptor over
         self.secure, self.data = True, b""
