@@ -96,8 +96,8 @@ int sasl_start(bool client, bool server, struct err *e)
 	if (r == SASL_OK && server)
 		r = sasl_server_init(process_callbacks, NULL);
 	if (r != SASL_OK)
-		return err_set(e, EX_SOFTWARE, "libsasl2 does not start: %s",
-			sasl_errstring(r, NULL, NULL));
+		return err_set(
+			e, EX_OSERR, "libsasl2 does not start: %s", sasl_errstring(r, NULL, NULL));
 	return 0;
 }
 

@@ -8,7 +8,7 @@
 #include "base/err.h"
 
 /* Once in a process, before threads; sets the library's mutexes to pthread's. Either or both
- * sides. 0 or -1 (EX_SOFTWARE). */
+ * sides. 0 or -1 (EX_OSERR). */
 int sasl_start(bool client, bool server, struct err *e);
 
 /* --- client: one exchange --- */

@@ -74,7 +74,7 @@ static struct tls_context *new_context(bool server, struct err *e)
 	c->ssl = SSL_CTX_new(server ? TLS_server_method() : TLS_client_method());
 	if (!c->ssl || SSL_CTX_set_min_proto_version(c->ssl, TLS1_2_VERSION) != 1 ||
 		SSL_CTX_set_cipher_list(c->ssl, CIPHERS_TLS12) != 1) {
-		tls_library_error(e, EX_SOFTWARE, "TLS can't be set up");
+		tls_library_error(e, EX_OSERR, "TLS can't be set up");
 		tls_context_unref(c);
 		return NULL;
 	}

@@ -22,21 +22,26 @@ class Memory:
         self.env = {**env, "LD_PRELOAD": str(build_dir() / "fault/fail-malloc.so"),
                     "FAIL_MALLOC_COUNT": str(self.count)}
 
-    def run(self, argv, stdin=b"", at=0, lasting=False):
-        """How it ended. at: the allocation that fails, 0: none does."""
+    def lacking(self, at, lasting=False):
+        """The environment of a run. at: the allocation that fails, 0: none does."""
         self.count.write_bytes(bytes(8))
-        return run(argv, stdin, env={**self.env, "FAIL_MALLOC": f"{at}{'+' if lasting else ''}"})
+        return {**self.env, "FAIL_MALLOC": f"{at}{'+' if lasting else ''}"}
+
+    def run(self, argv, stdin=b"", at=0, lasting=False):
+        """How it ended."""
+        return run(argv, stdin, env=self.lacking(at, lasting))
 
     @property
     def allocations(self):
         """Of the last run."""
         return struct.unpack("=Q", self.count.read_bytes())[0]
 
-    def points(self, argv, stdin, some, what):
-        """(at, lasting), of every place where it can fail: some of them, or in a soak all."""
+    def points(self, argv, stdin, some, what, soak=None):
+        """(at, lasting), of every place where it can fail: some of them; in a soak all, or so many."""
         assert self.run(argv, stdin).returncode >= 0
         every = [(at, lasting) for at in range(1, self.allocations + 1) for lasting in (False, True)]
         assert len(every) > 20, "nothing is counted"
-        tried = every if SOAK else sorted(random.Random(SEED).sample(every, min(some, len(every))))
+        some = (soak or len(every)) if SOAK else some
+        tried = sorted(random.Random(SEED).sample(every, min(some, len(every))))
         print(f"{what}: seed {SEED}: {len(tried)} points tried of {len(every)}")
         return tried
