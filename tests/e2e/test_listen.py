@@ -164,7 +164,8 @@ def test_recipients_of_others_are_not_told(plain):
     client.hello()
     client.send(*mail(BODY, "b@example.org", "secret@example.org"))
     client.replies(5)
-    assert b"secret" not in near.ses.content(near.ses.messages[0])
+    content = near.ses.content(near.ses.messages[0])
+    assert b"secret" not in content and b"for <" not in content
 
 
 def test_a_message_in_a_circle_is_stopped(plain):
