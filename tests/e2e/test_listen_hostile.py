@@ -192,7 +192,8 @@ def test_more_than_is_taken_in_flight_waits(plain, wait_for, count, octets, most
         return near.program.log.count(" from=<")
 
     wait_for(lambda: taken() >= most - 1)
-    assert not near.ses.wait(1)[10:] and taken() <= most  # ten were answered at most
+    near.ses.wait(11)  # some were answered meanwhile, and as many more are taken
+    assert taken() <= most + len(near.ses.messages)
     near.ses.faults()
     assert {code for code, _ in client.replies(3 * count)} == {250}
     feeder.join()
