@@ -253,10 +253,24 @@ def test_no_way_of_logging_in_but_the_right_one(listener, ses, said):
     assert near.stop() == 0 and not far.messages
 
 
-def test_tls_that_is_cut_or_renegotiated(listener, ses):
-    """E11: no close_notify inside the content: not accepted. Renegotiation: refused."""
+ANYTHING_GOES = """openssl_conf = a
+[a]
+ssl_conf = b
+[b]
+system_default = c
+[c]
+MinProtocol = TLSv1
+CipherString = ALL:@SECLEVEL=0
+"""
+
+
+def test_tls_that_is_cut_or_renegotiated(listener, ses, tmp_path):
+    """E11: no close_notify inside the content: not accepted. Renegotiation: refused; and old versions,
+    by the listener itself: the system's own policy is to let them in."""
     far = ses()
-    near = listener(far.url, kinds=("tls",), password=None)
+    (tmp_path / "openssl.cnf").write_text(ANYTHING_GOES)
+    near = listener(far.url, kinds=("tls",), password=None,
+                    env={**os.environ, "OPENSSL_CONF": str(tmp_path / "openssl.cnf")})
     client = Dialogue(near.port, "tls")
     client.hello()
     client.send("MAIL FROM:<a@example.com>", "RCPT TO:<b@example.org>", "DATA")
