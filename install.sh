@@ -24,6 +24,7 @@ die() {
 # --- packages ---
 
 missing_of() { # PACKAGE...: those that are not installed
+	command -v dpkg-query >/dev/null || return 0 # no Debian: nobody knows
 	for package in "$@"; do
 		dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed ||
 			printf ' %s' "$package"
@@ -338,8 +339,10 @@ plan_sender() {
 		[ -z "$owner" ] || foreign="$foreign $owner"
 		plan "keep $file${owner:+, of the package $owner,} aside as $file.distrib"
 	done
+	later='; what packages bring there later goes aside (dpkg-divert)'
+	command -v dpkg-divert >/dev/null || later=
 	plan "put our sendmail at /usr/sbin/sendmail, set-user-ID root (it becomes cenmail at once)," \
-		"and under its other names; what packages bring there later goes aside (dpkg-divert)"
+		"and under its other names$later"
 	plan "make the queue in /var/spool/cenmail, and let cron start cenmail-flush every minute"
 	[ -z "$foreign" ] || $divert || die "nothing was done:$foreign is the mail server here, and \
 programs would no longer reach it. Remove it, or say --divert if that is meant"

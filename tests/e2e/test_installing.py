@@ -208,3 +208,19 @@ def test_packages_that_can_not_be_had(host):
     code, said = install_sh(host, "install", "sender", "--yes")
     assert code == 1 and "could not install: sqlite3" in said and "no route" in said, said
     assert files(host) == before
+
+
+def test_a_host_that_is_no_debian(host):
+    """It is told what to see to itself; nothing is promised that dpkg would have to do, and what is there
+    is not written over. (Up to the build, in which the packages' versions would be others.)"""
+    for name in ("dpkg-query", "dpkg-divert"):
+        (host.root / "usr/bin" / name).unlink()
+    by_hand(host)
+    before = files(host)
+    code, said = install_sh(host, "install", "sender", "--yes")
+    assert code == 1 and "nothing was done: /usr/sbin/sendmail is there" in said, said
+    assert files(host) == before
+    (host.root / "usr/sbin/sendmail").unlink()
+    code, said = install_sh(host, "install", "sender", "--yes")
+    assert "This is no Debian" in said and "the build failed" in said, said
+    assert "install packages" not in said and "dpkg-divert" not in said, said
