@@ -3,11 +3,15 @@ a connection that is made only then."""
 
 import contextlib
 import fcntl
+import os
+import re
 import threading
 import time
 
 import corpus
 from harness import wait_for
+
+SECONDS = 6  # in which the cost of waiting is counted
 
 
 def is_ready(queue):
@@ -77,6 +81,30 @@ def test_minute_after_minute_new_mail_meets_a_flusher(road):
     slow = sorted(delays(queue)[10:])  # the first of all has to connect
     print("seconds, the slowest:", slow[-5:])
     assert slow[-1] < 0.45, slow[-10:]  # a connection alone takes as long
+
+
+def cost(pid):
+    """Wake-ups so far; KB of its own and its part of what it shares."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as status:
+        woken = int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", status.read(), re.M)[1])
+    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as rollup:
+        return woken, int(re.search(r"^Pss:\s+(\d+)", rollup.read(), re.M)[1])
+
+
+def test_waiting_costs_next_to_nothing(road):
+    """A flusher that lingers with nothing to send looks now and then, and no more."""
+    way = road(linger="60s")
+    flusher = way.queue.flusher()
+    way.queue.submit(corpus.Plain(1).given)
+    wait_for(lambda: way.queue.states() == {"sent": 1}, what="the verdict")
+    time.sleep(1)  # what follows a verdict: checkpoint, notices
+    woken, _ = cost(flusher.pid)
+    time.sleep(SECONDS)
+    more, pss = cost(flusher.pid)
+    print(f"{(more - woken) * 60 / SECONDS:.0f} wake-ups a minute, PSS {pss} KB")
+    assert more - woken <= SECONDS, "one a second"
+    assert "san" in os.environ.get("CENMAIL_BUILD", "") or pss < 16_000
+    assert flusher.stop() == 0
 
 
 def test_a_changed_configuration_is_in_force_with_the_next_one(road, ses):

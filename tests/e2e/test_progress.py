@@ -215,6 +215,7 @@ def test_what_is_in_flight_is_settled(queue, ses, number):
     flusher.signal(number)
     assert flusher.wait() == 0
     assert queue.states() == {"sent": len(far.messages), "queued": 5 - len(far.messages)}
+    assert [row["code"] for row in queue.attempts] == [250] * len(far.messages), "nothing was cut off"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
