@@ -256,7 +256,7 @@ int journal_db_commit(struct journal_db *j, struct err *e)
 	}
 	/* Nobody else writes or checkpoints. A person's shell may read. */
 	if (j->wal_pages > WAL_PAGES)
-		(void)db_checkpoint(&j->db);
+		(void)db_checkpoint_keep(&j->db);
 	return 0;
 }
 

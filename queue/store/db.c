@@ -200,15 +200,24 @@ int db_step(struct db *d, sqlite3_stmt *s, struct err *e)
 	return r;
 }
 
-bool db_checkpoint(struct db *d)
+static bool checkpoint(struct db *d, int how)
 {
 	int64_t patience = d->busy_ms;
 
 	d->busy_ms = 0;
-	int rc = sqlite3_wal_checkpoint_v2(
-		d->handle, "main", SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+	int rc = sqlite3_wal_checkpoint_v2(d->handle, "main", how, NULL, NULL);
 	d->busy_ms = patience;
 	return rc == SQLITE_OK;
+}
+
+bool db_checkpoint(struct db *d)
+{
+	return checkpoint(d, SQLITE_CHECKPOINT_TRUNCATE);
+}
+
+bool db_checkpoint_keep(struct db *d)
+{
+	return checkpoint(d, SQLITE_CHECKPOINT_RESTART);
 }
 
 int db_pragma(struct db *d, const char *sql, int64_t *ret, struct err *e)

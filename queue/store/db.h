@@ -39,6 +39,9 @@ int db_step(struct db *d, sqlite3_stmt *s, struct err *e);
 /* The WAL into the database, and emptied. A reader or writer in the way is not waited for: another
  * time. For whom nobody else's checkpoint or commit runs beside (rule 2). Whether it was done. */
 bool db_checkpoint(struct db *d);
+/* The same, but the file keeps its size, and the next commits overwrite it: so their sync has no
+ * new size to write down. */
+bool db_checkpoint_keep(struct db *d);
 /* An integer that one PRAGMA answers: "PRAGMA user_version". 0 or -1. */
 int db_pragma(struct db *d, const char *sql, int64_t *ret, struct err *e);
 /* Fills err from the handle, with SQLite's words: EX_CONFIG (not a database, or another schema),
