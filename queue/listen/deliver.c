@@ -176,6 +176,12 @@ static bool waited(struct worker *w, const struct attempt *a, struct patience *p
 static bool try_once(
 	struct worker *w, struct attempt *a, struct patience *p, char answer[ANSWER_MAX + 1])
 {
+	/* That SES is away is told at once, and not when it would be the message's turn. */
+	if (worker_is_cut_off(w, answer)) {
+		if (p->again)
+			pace_not_sent(&w->l->pace, a->n);
+		return false;
+	}
 	if (!wait_for_turn(w, a, p->again, answer))
 		return false;
 	p->again = true;

@@ -121,6 +121,11 @@ static enum made connect_now(struct worker *w, char answer[ANSWER_MAX + 1])
 	return crowded ? CROWDED_OUT : NOT_MADE;
 }
 
+bool worker_is_cut_off(struct worker *w, char answer[ANSWER_MAX + 1])
+{
+	return !is_ready(w) && uplink_is_down(&w->l->uplink, clock_mono_ms(), answer);
+}
+
 struct link *worker_link(struct worker *w, char answer[ANSWER_MAX + 1])
 {
 	if (is_ready(w) || connect_now(w, answer) == MADE)

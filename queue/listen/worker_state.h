@@ -41,6 +41,8 @@ struct worker {
 /* --- worker.c --- */
 /* The connection to SES, ready. NULL: `answer` says why not. */
 struct link *worker_link(struct worker *w, char answer[ANSWER_MAX + 1]);
+/* SES could not be reached a moment ago, and is not to be tried yet: `answer` says so. */
+bool worker_is_cut_off(struct worker *w, char answer[ANSWER_MAX + 1]);
 void worker_hang_up(struct worker *w);
 
 /* --- deliver.c: answers all of a message's recipients, now or by a twin's answer --- */

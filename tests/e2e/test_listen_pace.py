@@ -40,6 +40,21 @@ def test_what_would_wait_too_long_is_told_when(plain):
     sent_once(near, 1)
 
 
+def test_that_ses_is_away_is_told_before_whose_turn_it_is(plain):
+    near = plain(rate="0.05/s")
+    client = Dialogue(near.port)
+    client.hello()
+
+    def answer(*names):
+        client.send(*mail(BODY, *recipients(*names)))
+        return client.replies(1 + 2 * len(names))[-1]
+
+    assert answer(*range(20))[0] == 250
+    assert "class=pace" in answer("b")[1]
+    near.ses.program.kill()
+    wait_for(lambda: "class=road" in answer("b")[1], what="SES's absence to be told")
+
+
 def test_ses_own_limit_is_found_and_everything_gets_there(plain):
     """SES takes 20 a second, and nobody told us: no message is refused, none is in doubt."""
     near = plain({"rate": 20}, upstream_connections=4)
