@@ -133,7 +133,7 @@ def test_drop_by_drop_is_too_slow(fast):
 
 def test_the_rate_creeps_back_within_a_minute(fast):
     """SES throttles once: half the rate, which successes raise again. By the time from one message at
-    SES to the next."""
+    SES to the next: at half the rate 16 would always take a second and more."""
     near = fast(rate="0.5/s")
     near.ses.faults("dot 1 454 Throttling failure: Maximum sending rate exceeded")
     client = Dialogue(near.port)
@@ -141,9 +141,9 @@ def test_the_rate_creeps_back_within_a_minute(fast):
     client.send(*[line for _ in range(80) for line in mail(BODY, ("b@example.org", token()))])
     assert {code for code, _ in client.replies(240)} == {250}
     at = [m["time"] for m in near.ses.messages]
-    first, last = at[8] - at[0], at[-1] - at[-17]
-    print(f"the first 8 took {first} ms, the last 16 took {last} ms")
-    assert last < 1.5 * first
+    quickest = min(at[i] - at[i - 16] for i in range(48, len(at)))
+    print(f"16 took {quickest} ms at best, {at[16] - at[0]} ms at first")
+    assert quickest < 800
 
 
 def test_ses_that_never_greets_is_unreachable(fast):
