@@ -2,6 +2,7 @@
 What they said is shown when a test fails; whatever still runs is stopped by its pid."""
 
 import pathlib
+import signal
 import sys
 import types
 
@@ -13,6 +14,13 @@ import filled  # noqa: E402
 import harness  # noqa: E402
 import installed  # noqa: E402
 import parts  # noqa: E402
+
+
+# Programs inherit what is ignored; under nohup or in a shell's background some signals are.
+for number, usual in ((signal.SIGHUP, signal.SIG_DFL), (signal.SIGQUIT, signal.SIG_DFL),
+                      (signal.SIGINT, signal.default_int_handler)):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, usual)
 
 
 @pytest.hookimpl(hookwrapper=True)
