@@ -120,7 +120,7 @@ static int stand_by(struct flusher *f, int next_fd, int signal_fd, int *ret_fd, 
 			tell_at = now + OVERDUE_AGAIN_MS;
 		}
 
-		if (!go_on(f, clock_mono_ms()) && !ready) {
+		if (!go_on(f, now) && !ready) {
 			store_lock_ready(next_fd);
 			ready = true;
 		}

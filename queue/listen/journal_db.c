@@ -267,9 +267,9 @@ void journal_db_rollback(struct journal_db *j)
 }
 
 /* A few of those before it. 1: there may be more; 0; -1. */
-static int prune_some(struct journal_db *j, int which, int64_t before, struct err *e)
+static int prune_some(struct journal_db *j, unsigned which, int64_t before, struct err *e)
 {
-	sqlite3_stmt *s = db_stmt(&j->db, (unsigned)which);
+	sqlite3_stmt *s = db_stmt(&j->db, which);
 
 	sqlite3_bind_int64(s, 1, before);
 	sqlite3_bind_int64(s, 2, PRUNE_ROWS);

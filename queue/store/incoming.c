@@ -6,6 +6,7 @@
 
 #include "store/incoming_file.h"
 #include "store/incoming_names.h"
+#include "store/internal.h"
 #include "store/lock.h"
 
 #include "base/crc.h"
@@ -16,8 +17,6 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#define PATH_CEILING 4096
 
 /* EX_CONFIG: it is not there, or not for us, and time mends nothing. */
 static int no_directory(const char *path, struct err *e)
@@ -60,7 +59,7 @@ int incoming_open(const char *queue, struct err *e)
 	struct buf path;
 	int fd;
 
-	buf_init(&path, PATH_CEILING);
+	buf_init(&path, STORE_PATH_MAX);
 	store_incoming_path(queue, &path);
 	fd = lock_path_failed(&path, queue, e) < 0 ? -1 : open_directory(buf_str(&path), e);
 	buf_done(&path);

@@ -6,6 +6,7 @@
 #include "store/lock.h"
 
 #include "base/clock.h"
+#include "store/internal.h"
 #include "store/store.h"
 
 #include <errno.h>
@@ -90,7 +91,7 @@ void store_lock_holder(const char *queue, const char *name, char out[HOLDER_NAME
 	struct stat st;
 
 	snprintf(out, HOLDER_NAME_MAX, "another process");
-	buf_init(&path, 4096);
+	buf_init(&path, STORE_PATH_MAX);
 	lock_path(queue, name, &path);
 	if (!path.failed && stat(buf_str(&path), &st) == 0)
 		holder_name(&st, HOLDER_FLOCK, 0, out);
@@ -206,7 +207,7 @@ int store_lock_file(const char *queue, const char *name, int64_t deadline_ms, in
 	int *ret_fd, struct err *e)
 {
 	struct buf path;
-	buf_init(&path, 4096);
+	buf_init(&path, STORE_PATH_MAX);
 	lock_path(queue, name, &path);
 	int fd = lock_path_failed(&path, queue, e) < 0 ? -1 : lock_open(buf_str(&path), e);
 	int r = -1;
@@ -235,7 +236,7 @@ enum store_lock_state store_lock_state(const char *queue, const char *name)
 	enum store_lock_state state = STORE_LOCK_HELD;
 	struct buf path;
 
-	buf_init(&path, 4096);
+	buf_init(&path, STORE_PATH_MAX);
 	lock_path(queue, name, &path);
 	int fd = path.failed ? -1 : lock_open(buf_str(&path), NULL);
 	if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) == 0)

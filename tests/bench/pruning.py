@@ -5,6 +5,7 @@ import sqlite3
 import time
 
 import parts
+from chain import percentile
 from dialogue import BODY, Dialogue, mail, token
 from harness import run
 
@@ -72,9 +73,5 @@ def bench_pruning(directory, runs, table):
     seconds = sum(took["a million rows go"]) / 1000 + PAUSE * runs * MESSAGES
     table(f"a message through the listener, SES at once; {gone / seconds:.0f} rows a second went",
           ["journal of a million rows", "median", "p90", "p99", "longest"],
-          [[name, *(f"{at(all_of, part):.1f} ms" for part in (0.5, 0.9, 0.99, 1))]
+          [[name, *(f"{percentile(all_of, part):.1f} ms" for part in (0.5, 0.9, 0.99, 1))]
            for name, all_of in took.items()])
-
-
-def at(values, part):
-    return sorted(values)[min(len(values) - 1, int(part * len(values)))]
